@@ -1,0 +1,119 @@
+"""Every Redis key Penstock writes, each made by one function here and nowhere else.
+
+What arq itself would write keeps arq's names (``arq_*``); all else begins with ``penstock:``. A key's parts
+are checked where they enter the system (tenant, lane and id are of ``[A-Za-z0-9_-]``), so that a key can be
+neither forged nor confused with another.
+"""
+
+ARQ_ABORT = "arq:abort"
+"""Sorted set of job ids whose abort was asked for, scored by when (ms)."""
+
+
+def arq_job(job_id: str) -> str:
+    """String: the arq payload. For a Penstock job it names the function and the job id, nothing else."""
+    return f"arq:job:{job_id}"
+
+
+def arq_in_progress(job_id: str) -> str:
+    """String: the lease token of the worker that holds the job (stock arq writes ``1``)."""
+    return f"arq:in-progress:{job_id}"
+
+
+def arq_retry(job_id: str) -> str:
+    """String: how many charged tries the job has had, an integer."""
+    return f"arq:retry:{job_id}"
+
+
+def arq_result(job_id: str) -> str:
+    """String: the serialized result of an arq function. Penstock's own results are in the record."""
+    return f"arq:result:{job_id}"
+
+
+def deaths(job_id: str) -> str:
+    """String: how many holders of this job's lease vanished in a row, an integer; absent when none did."""
+    return f"penstock:deaths:{job_id}"
+
+
+def queue(lane: str, tenant: str) -> str:
+    """Sorted set: job id -> time from which it may run, ms. A running job's score is its lease's end."""
+    return f"penstock:q:{lane}:{tenant}"
+
+
+def ring(lane: str) -> str:
+    """Sorted set: tenants with due work in this lane -> virtual time (fair share)."""
+    return f"penstock:ring:{lane}"
+
+
+def wait(lane: str) -> str:
+    """Sorted set: tenants whose next work is not due yet -> when it may be, ms (never later than it is)."""
+    return f"penstock:wait:{lane}"
+
+
+LANES = "penstock:lanes"
+"""Sorted set: lane -> virtual time (weighted share between lanes)."""
+
+PAUSED = "penstock:paused"
+"""Set of what is paused: ``lane:<lane>``, ``tenant:<tenant>`` or ``task:<task>``."""
+
+
+def record(job_id: str) -> str:
+    """Hash: the job's record, the truth about it."""
+    return f"penstock:job:{job_id}"
+
+
+def idempotency(tenant: str, digest: str) -> str:
+    """String: ``<job id> <request fingerprint>`` of the job that a tenant's idempotency key names."""
+    return f"penstock:idem:{tenant}:{digest}"
+
+
+def journal(job_id: str) -> str:
+    """Hash: each provider call of the job, its intent before it is sent, its answer and usage after."""
+    return f"penstock:journal:{job_id}"
+
+
+def events(job_id: str) -> str:
+    """Stream: the job's events."""
+    return f"penstock:events:{job_id}"
+
+
+EVENTS = "penstock:events"
+"""Stream: the state changes of all jobs, capped."""
+
+EVENTS_PATTERN = "penstock:events:*"
+
+
+def state_index(state: str) -> str:
+    """Sorted set, for ``dead`` and ``degraded`` jobs: job id -> when it ended, ms."""
+    return f"penstock:{state}"
+
+
+COUNTS = "penstock:counts"
+"""Hash: how many jobs are in each state, plus ``open``: all that are not terminal."""
+
+LEDGER = "penstock:ledger"
+"""Stream: one entry per provider call, append-only."""
+
+
+def budget(scope: str, window: str) -> str:
+    """Hash: limit, spent, held, uncertain; nano-USD and tokens."""
+    return f"penstock:budget:{scope}:{window}"
+
+
+def breaker(target: str) -> str:
+    """Hash: the circuit breaker of a target."""
+    return f"penstock:breaker:{target}"
+
+
+def gate(target: str) -> str:
+    """Hash: rate and "not before" of a target."""
+    return f"penstock:gate:{target}"
+
+
+def cache(tenant: str, digest: str) -> str:
+    """String: a validated answer to an equal request of the same tenant."""
+    return f"penstock:cache:{tenant}:{digest}"
+
+
+def worker(worker_id: str) -> str:
+    """String: a worker's own report, expiring."""
+    return f"penstock:worker:{worker_id}"
