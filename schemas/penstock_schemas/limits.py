@@ -1,0 +1,38 @@
+"""The limits that a request is checked against before anything is written.
+
+Each may be lowered or raised by configuration, up to the hard ceiling in its annotation.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KIB = 1024
+MIB = 1024 * KIB
+
+NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
+"""What a tenant, a user, a lane or a job id may look like: such parts stand in Redis key names."""
+
+TASK_PATTERN = r"[a-z][a-z0-9_]{0,63}"
+
+MAX_ATTEMPTS = 20
+MAX_DEADLINE_S = 30 * 86_400
+MAX_DELAY_S = 30 * 86_400
+MAX_OUTPUT_TOKENS = 200_000
+
+
+class Limits(BaseModel):
+    """Bounds of one request; sizes are of its UTF-8 bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_bytes: int = Field(default=256 * KIB, ge=1, le=16 * MIB)
+    """The ``text`` of a task's input."""
+    request_bytes: int = Field(default=MIB, ge=1, le=32 * MIB)
+    """The whole request as canonical JSON."""
+    schema_bytes: int = Field(default=64 * KIB, ge=1, le=MIB)
+    """A JSON Schema."""
+    depth: int = Field(default=32, ge=1, le=64)
+    """Nesting of any JSON value."""
+    queued_jobs: int = Field(default=1_000_000, ge=1)
+    """Jobs that are not terminal, over all tenants; beyond it enqueue answers ``queue_full``."""
