@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
 
-NANOUSD_PER_USD = 10**9
+OutputT = TypeVar("OutputT")
 
 
 class Contract(BaseModel):
@@ -118,10 +118,10 @@ class JobFailure(Contract):
     """Code of the last attempt's error, such as ``throttled``; None when there was none."""
 
 
-class JobResult(Contract):
+class JobResult(Contract, Generic[OutputT]):
     """The result of a job that succeeded or degraded.
 
-    ``output`` is plain JSON here; ``JobHandle.result()`` gives it in the type of its task.
+    Redis holds ``output`` as plain JSON; ``JobHandle.result()`` gives it in the type of its task.
     """
 
     version: Literal[1] = 1
@@ -136,7 +136,7 @@ class JobResult(Contract):
     """Why the quality is not ``ok``: stable codes, such as ``code_fence`` or ``over_word_limit``."""
     failure: JobFailure | None = None
     """For a degraded answer: why no model gave one. None otherwise."""
-    output: Any
+    output: OutputT
     made_by: MadeBy
     attempts: int = Field(ge=1)
     """Attempts charged to this run, this one included."""
@@ -167,6 +167,4 @@ class JobResult(Contract):
 
 def moment(at_ms: int | str | bytes) -> datetime:
     """A Redis time in ms as an aware UTC moment."""
-    from datetime import UTC, timedelta
-
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(at_ms))

@@ -1,0 +1,154 @@
+"""Many callers, one connection: commands that fall together share one round trip.
+
+1. A call is queued, and a sender is started unless one is running.
+2. The sender takes what has gathered (up to ``max_batch``), writes it in one piece and reads the replies.
+3. While it waits for Redis, the next calls gather: the busier the process, the larger the batches.
+4. Each caller gets its own reply or its own error. A reply that says NOSCRIPT is asked again with the text.
+
+A connection that is lost fails every call whose reply had not come; whether Redis carried it out is then
+unknown, so every script of ours can be repeated. A caller that is cancelled takes nothing back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+Encodable = str | bytes | int | float
+
+
+class LuaScript(Protocol):
+    """A Lua text and its SHA-1 in hex, by which Redis knows it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def sha(self) -> str: ...
+
+
+class _Call:
+    __slots__ = ("command", "reply", "script")
+
+    def __init__(
+        self, command: tuple[Encodable, ...], reply: asyncio.Future[Any], script: LuaScript | None
+    ) -> None:
+        self.command = command
+        self.reply = reply
+        self.script = script
+
+    def with_text(self) -> tuple[Encodable, ...]:
+        assert self.script is not None
+        return ("EVAL", self.script.text, *self.command[2:])
+
+
+class Batcher:
+    """Sends commands and script calls of many tasks over one connection of *redis* at a time.
+
+    Must be used from one event loop. Closing is the caller's: close the client it was given.
+    """
+
+    def __init__(self, redis: Redis, *, max_batch: int = 512) -> None:
+        self._redis = redis
+        self._max_batch = max_batch
+        self._waiting: deque[_Call] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self.round_trips = 0
+        """Batches sent so far."""
+        self.calls = 0
+        """Commands sent so far."""
+
+    def call(
+        self, script: LuaScript, keys: Sequence[str], args: Sequence[Encodable] = ()
+    ) -> asyncio.Future[Any]:
+        """Run a script; awaits to its reply. Raises what redis-py raises for an error reply or a lost connection."""
+        return self._queue(("EVALSHA", script.sha, len(keys), *keys, *args), script)
+
+    def execute(self, *command: Encodable) -> asyncio.Future[Any]:
+        """Run one command; awaits to its raw reply (bytes, ints, lists)."""
+        return self._queue(command, None)
+
+    def _queue(self, command: tuple[Encodable, ...], script: LuaScript | None) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Call(command, reply, script))
+        if self._sender is None:
+            self._sender = loop.create_task(self._send_all(), name="penstock-batcher")
+        return reply
+
+    async def _send_all(self) -> None:
+        batch: list[_Call] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
+                await self._send(batch)
+        except BaseException as error:
+            stranded = [*batch, *self._waiting]
+            self._waiting.clear()
+            _fail(stranded, error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._sender = None
+
+    async def _send(self, batch: list[_Call]) -> None:
+        pool = self._redis.connection_pool
+        try:
+            connection = await pool.get_connection()
+        except (RedisError, OSError) as error:
+            _fail(batch, error)
+            return
+        try:
+            await self._exchange(connection, batch)
+        except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
+            _fail(batch, error)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def _exchange(self, connection: AbstractConnection, batch: list[_Call]) -> None:
+        unknown = await self._round_trip(connection, batch, [call.command for call in batch])
+        if unknown:
+            await self._round_trip(connection, unknown, [call.with_text() for call in unknown])
+
+    async def _round_trip(
+        self, connection: AbstractConnection, batch: list[_Call], commands: list[tuple[Encodable, ...]]
+    ) -> list[_Call]:
+        """Send *commands* for the calls of *batch*; return those whose script Redis does not know."""
+        self.round_trips += 1
+        self.calls += len(commands)
+        await connection.send_packed_command(connection.pack_commands(commands))
+        unknown: list[_Call] = []
+        for call in batch:
+            try:
+                _answer(call, await connection.read_response())
+            except NoScriptError as error:
+                if call.script is None:
+                    _fail([call], error)
+                else:
+                    unknown.append(call)
+            except ResponseError as error:
+                _fail([call], error)
+        return unknown
+
+
+def _answer(call: _Call, reply: Any) -> None:
+    if not call.reply.done():
+        call.reply.set_result(reply)
+
+
+def _fail(calls: Sequence[_Call], error: BaseException) -> None:
+    if not isinstance(error, Exception):
+        error = RedisConnectionError("the connection was given up")
+    for call in calls:
+        if not call.reply.done():
+            call.reply.set_exception(error)
