@@ -62,9 +62,7 @@ class JobRequest(Contract):
     lane: Lane = Lane.STANDARD
     delay_s: Annotated[float, Field(strict=True, ge=0, le=MAX_DELAY_S, allow_inf_nan=False)] = 0.0
     """Seconds from enqueue before which it is not started."""
-    deadline_s: (
-        Annotated[float, Field(strict=True, gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False)] | None
-    ) = None
+    deadline_s: Annotated[float, Field(strict=True, gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False)] | None = None
     """Seconds from enqueue after which nobody wants the answer; None: no deadline. Renewed by a replay."""
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS)] = 5
     """Attempts that may fail before it is degraded or dead. A worker's death is none."""
@@ -99,7 +97,6 @@ class JobStatus(Contract):
     """When its last attempt was started; None before the first."""
     ended_at: AwareDatetime | None
     deadline_at: AwareDatetime | None
-    metadata: dict[str, str]
     result: JobResult[Any] | None
     """Of a succeeded or degraded job."""
     failure: JobFailure | None

@@ -34,9 +34,24 @@ def deaths(job_id: str) -> str:
     return f"penstock:deaths:{job_id}"
 
 
+def suspect(job_id: str) -> str:
+    """String, expiring: the worker that makes room to run the job alone, since it died with its holders before."""
+    return f"penstock:suspect:{job_id}"
+
+
+def claimed(worker_id: str) -> str:
+    """String, expiring: what the worker's last claim took, for the case that its answer was lost."""
+    return f"penstock:claimed:{worker_id}"
+
+
 def queue(lane: str, tenant: str) -> str:
     """Sorted set: job id -> time from which it may run, ms. A running job's score is its lease's end."""
     return f"penstock:q:{lane}:{tenant}"
+
+
+def running(queue_key: str) -> str:
+    """Sorted set beside a tenant's queue: its running jobs -> their leases' ends, ms. Counted against its cap."""
+    return f"{queue_key}:running"
 
 
 def ring(lane: str) -> str:
@@ -61,6 +76,11 @@ def record(job_id: str) -> str:
     return f"penstock:job:{job_id}"
 
 
+def request(job_id: str) -> str:
+    """String: the job's request as JSON. Apart from the record, which so stays small enough to be packed."""
+    return f"penstock:request:{job_id}"
+
+
 def idempotency(tenant: str, digest: str) -> str:
     """String: ``<job id> <request fingerprint>`` of the job that a tenant's idempotency key names."""
     return f"penstock:idem:{tenant}:{digest}"
@@ -79,8 +99,6 @@ def events(job_id: str) -> str:
 EVENTS = "penstock:events"
 """Stream: the state changes of all jobs, capped."""
 
-EVENTS_PATTERN = "penstock:events:*"
-
 
 def state_index(state: str) -> str:
     """Sorted set, for ``dead`` and ``degraded`` jobs: job id -> when it ended, ms."""
@@ -88,7 +106,8 @@ def state_index(state: str) -> str:
 
 
 COUNTS = "penstock:counts"
-"""Hash: how many jobs are in each state, plus ``open``: all that are not terminal."""
+"""Hash: jobs now ``queued``, ``scheduled``, ``running``, and ``open`` (their sum); and for each terminal state
+how many runs have ever ended in it."""
 
 LEDGER = "penstock:ledger"
 """Stream: one entry per provider call, append-only."""

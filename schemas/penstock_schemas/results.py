@@ -29,7 +29,7 @@ def nanousd(amount_usd: str | Decimal | int) -> int:
     Raises ValueError for a float, for what is not a finite number, and for a fraction of a nano-dollar.
     """
     if isinstance(amount_usd, (bool, float)):
-        raise ValueError("money is given as a string or a Decimal, not as a float")  # noqa: TRY004
+        raise ValueError("money is given as a string or a Decimal, not as a float")
     scaled = Decimal(amount_usd).scaleb(9)
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise ValueError("not a whole number of nano-dollars")

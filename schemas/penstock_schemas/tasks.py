@@ -82,7 +82,7 @@ class TaskInput(Contract, Generic[OutputT]):
 
     def read_output(self, output: Any) -> OutputT:
         """A result's plain JSON ``output`` in the task's own type. Raises ValueError when it does not fit."""
-        return cast(OutputT, TypeAdapter(self.output_type()).validate_python(output, strict=False))
+        return cast(OutputT, TypeAdapter(self.output_type()).validate_python(output))
 
 
 def task_names() -> list[str]:
@@ -97,6 +97,12 @@ def task_input(name: str) -> type[TaskInput[Any]]:
     except KeyError:
         known = ", ".join(task_names())
         raise UnknownTaskError(f"no task {name!r}; known here: {known}", field="task") from None
+
+
+def read_output(task: str, output: Any) -> Any:
+    """A result's plain JSON ``output`` in the type of its task; as it is where that is not known here."""
+    kind = _registry.get(task)
+    return output if kind is None else TypeAdapter(kind.output_type()).validate_python(output)
 
 
 class Summary(BaseModel):
@@ -159,9 +165,7 @@ class Classify(TaskInput[Labels]):
     task = "classify"
 
     text: Text
-    labels: Annotated[
-        dict[LabelName, LabelDescription], BeforeValidator(_labels), Field(min_length=1, max_length=200)
-    ]
+    labels: Annotated[dict[LabelName, LabelDescription], BeforeValidator(_labels), Field(min_length=1, max_length=200)]
     """Label -> what it stands for, or None. A plain list of names will do."""
     multi_label: Annotated[bool, Field(strict=True)] = False
     """True: every label that fits. False: the one that fits best."""
@@ -177,9 +181,7 @@ class Classify(TaskInput[Labels]):
         allow_none: bool = False,
         **unknown: object,
     ) -> None:
-        super().__init__(
-            text=text, labels=labels, multi_label=multi_label, allow_none=allow_none, **unknown
-        )
+        super().__init__(text=text, labels=labels, multi_label=multi_label, allow_none=allow_none, **unknown)
 
 
 def _as_schema(value: object) -> object:
@@ -245,6 +247,7 @@ __all__ = [
     "Summary",
     "TaskInput",
     "Text",
+    "read_output",
     "task_input",
     "task_names",
 ]

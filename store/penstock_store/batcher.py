@@ -36,9 +36,7 @@ class LuaScript(Protocol):
 class _Call:
     __slots__ = ("command", "reply", "script")
 
-    def __init__(
-        self, command: tuple[Encodable, ...], reply: asyncio.Future[Any], script: LuaScript | None
-    ) -> None:
+    def __init__(self, command: tuple[Encodable, ...], reply: asyncio.Future[Any], script: LuaScript | None) -> None:
         self.command = command
         self.reply = reply
         self.script = script
@@ -64,9 +62,7 @@ class Batcher:
         self.calls = 0
         """Commands sent so far."""
 
-    def call(
-        self, script: LuaScript, keys: Sequence[str], args: Sequence[Encodable] = ()
-    ) -> asyncio.Future[Any]:
+    def call(self, script: LuaScript, keys: Sequence[str], args: Sequence[Encodable] = ()) -> asyncio.Future[Any]:
         """Run a script; awaits to its reply. Raises what redis-py raises for an error reply or a lost connection."""
         return self._queue(("EVALSHA", script.sha, len(keys), *keys, *args), script)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from penstock_schemas.errors import ConfigurationError, UnavailableError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import (
     BusyLoadingError,
@@ -17,6 +16,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from penstock_schemas.errors import ConfigurationError, UnavailableError
+
 TIMEOUT_S = 2.0
 """Bound on each connect and each reply: what is away is noticed within it."""
 
@@ -24,17 +25,17 @@ _REFUSALS = ("OOM", "MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN"
 """First words of error replies that say "not now"; LOADING and READONLY have classes of their own."""
 
 
-def connect(url: str, *, max_connections: int, timeout_s: float = TIMEOUT_S) -> Redis:
+def connect(url: str, *, max_connections: int, timeout_s: float = TIMEOUT_S, blocking: bool = False) -> Redis:
     """A client with at most *max_connections*; a caller beyond them waits at most *timeout_s*.
 
-    Nothing is sent yet. Raises ConfigurationError for a URL that is not one of Redis.
+    *blocking* is for a connection that waits for messages: its replies may take for ever. Nothing is sent yet. Raises ConfigurationError for a URL that is not one of Redis.
     """
     check_url(url)
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
         timeout=timeout_s,
-        socket_timeout=timeout_s,
+        socket_timeout=None if blocking else timeout_s,
         socket_connect_timeout=timeout_s,
         socket_keepalive=True,
     )

@@ -1,0 +1,53 @@
+-- include: record
+-- include: queue
+--[[
+Accept a job: look its idempotency key up, check the queue's bound, write record, queue entry and event.
+
+KEYS[1] record
+KEYS[2] idempotency key, or "" for none
+ARGV[1] job id    ARGV[2] request, JSON     ARGV[3] fingerprint of the request
+ARGV[4] tenant    ARGV[5] lane    ARGV[6] task
+ARGV[7] delay, ms                  ARGV[8] deadline, ms from now; 0 for none
+ARGV[9] bound on open jobs
+ARGV[10] idempotency window after the end, ms
+ARGV[11] retention, ms             ARGV[12] retention of a dead letter, ms
+
+Returns {1, job id}  accepted, or accepted before under this very id (a repeat changes nothing)
+        {0, job id}  the key is known with the same request: the job it names
+        {2, job id}  the key is known with another request; nothing written
+        {3, open}    as many jobs are open as the bound allows; nothing written
+]]
+local record, idem = KEYS[1], KEYS[2]
+local job_id, request, fingerprint, tenant, lane, task = unpack(ARGV, 1, 6)
+local delay_ms, deadline_ms, bound = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+
+if idem ~= "" then
+  local known = redis.call("GET", idem)
+  if known then
+    local first, same = string.match(known, "^(%S+) (%S+)$")
+    if first == job_id then return {1, job_id} end
+    return {same == fingerprint and 0 or 2, first}
+  end
+end
+if redis.call("EXISTS", record) == 1 then return {1, job_id} end
+local open = tonumber(redis.call("HGET", KEY.COUNTS, "open") or 0)
+if open >= bound then return {3, open} end
+
+local now = now_ms()
+local due = now + delay_ms
+local state = delay_ms > 0 and "scheduled" or "queued"
+redis.call("SET", KEY.request .. job_id, request)
+redis.call("HSET", record, "v", 1, "tenant", tenant, "lane", lane, "task", task, "state", state, "run", 1,
+  "attempt", 0, "calls", 0, "created_at", now, "due_at", due,
+  "idem_ms", ARGV[10], "keep_ms", ARGV[11], "keep_dead_ms", ARGV[12])
+if deadline_ms > 0 then
+  redis.call("HSET", record, "deadline_ms", deadline_ms, "deadline_at", now + deadline_ms)
+end
+if idem ~= "" then
+  redis.call("HSET", record, "idem", idem)
+  redis.call("SET", idem, job_id .. " " .. fingerprint)
+end
+redis.call("HINCRBY", KEY.COUNTS, "open", 1)
+queue_put(queue_of(lane, tenant), KEY.ring .. lane, KEY.wait .. lane, tenant, job_id, due, now)
+tell_state(job_id, tenant, task, 1, false, state, now, "{}")
+return {1, job_id}

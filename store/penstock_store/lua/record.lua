@@ -1,0 +1,54 @@
+--[[
+Include: a job's record, and what every change of it shares.
+
+The record is a hash of short values: v, tenant, lane, task, state, run, attempt, calls, created_at, due_at,
+idem_ms, keep_ms, keep_dead_ms; where they apply started_at, ended_at, deadline_at, deadline_ms, idem (a key),
+target, cancel, cost_nanousd; and at the end result or failure, as JSON. All times are ms.
+]]
+-- include: keys
+
+local function now_ms()
+  local time = redis.call("TIME")
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The keys of one job.
+local function keys_of(job_id)
+  return {record = KEY.record .. job_id, request = KEY.request .. job_id, journal = KEY.journal .. job_id,
+    events = KEY.events .. job_id}
+end
+
+local function queue_of(lane, tenant)
+  return KEY.queue .. lane .. ":" .. tenant
+end
+
+-- Append an event to the job's stream and ring those who listen to it.
+local function tell(job_id, run, kind, now, data)
+  local stream = KEY.events .. job_id
+  local id = redis.call("XADD", stream, "MAXLEN", "~", 10000, "*", "type", kind, "run", run, "at", now, "data", data)
+  redis.call("PUBLISH", stream, id)
+end
+
+-- Tell a change of state, which goes into the stream of all jobs too, and count it: out of from and into to.
+-- from is false for a new job; a run that ended stays counted.
+local function tell_state(job_id, tenant, task, run, from, to, now, data)
+  if from then redis.call("HINCRBY", KEY.COUNTS, from, -1) end
+  redis.call("HINCRBY", KEY.COUNTS, to, 1)
+  redis.call("XADD", KEY.EVENTS, "MAXLEN", "~", 100000, "*",
+    "job", job_id, "tenant", tenant, "task", task, "type", to, "run", run, "at", now)
+  tell(job_id, run, to, now, data)
+end
+
+-- End a run: state, time, counts, index, event, and how long what is left of it is kept.
+local function record_end(job_id, state, now, data)
+  local at = keys_of(job_id)
+  local row = redis.call("HMGET", at.record, "tenant", "task", "run", "state", "idem", "idem_ms",
+    state == "dead" and "keep_dead_ms" or "keep_ms")
+  local tenant, task, run, from, idem, idem_ms, keep_ms = unpack(row)
+  redis.call("HSET", at.record, "state", state, "ended_at", now)
+  redis.call("HINCRBY", KEY.COUNTS, "open", -1)
+  if state == "dead" or state == "degraded" then redis.call("ZADD", KEY.state_index .. state, now, job_id) end
+  tell_state(job_id, tenant, task, run, from, state, now, data)
+  for _, key in pairs(at) do redis.call("PEXPIRE", key, keep_ms) end
+  if idem then redis.call("PEXPIRE", idem, idem_ms) end
+end
