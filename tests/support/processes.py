@@ -34,9 +34,7 @@ class ChildProcess:
     is up, or at once when the process has ended without the thing waited for.
     """
 
-    def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT) -> None:
         """Start *argv*; *env* is laid over the environment of the tests, None taking a variable away."""
         self.argv = list(argv)
         self.lines: list[str] = []
@@ -148,6 +146,7 @@ class ChildProcess:
                 with self._changed:
                     self.lines.append(raw.decode(errors="replace").rstrip("\n"))
                     self._changed.notify_all()
+        self._process.wait()  # the log ends a moment before the process does
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -180,9 +179,7 @@ class Processes:
     def __init__(self) -> None:
         self.started: list[ChildProcess] = []
 
-    def python(
-        self, *arguments: str, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT
-    ) -> ChildProcess:
+    def python(self, *arguments: str, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT) -> ChildProcess:
         """Run this interpreter with these arguments; see ``ChildProcess``."""
         child = ChildProcess.python(*arguments, env=env, cwd=cwd)
         self.started.append(child)
@@ -199,6 +196,15 @@ def processes() -> Iterator[Processes]:
         for child in reversed(starter.started):
             code = child.close()
             print(f"--- {child.argv} ended with code {code}:\n{child.output}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:

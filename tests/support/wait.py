@@ -4,16 +4,18 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 _INTERVAL_S = 0.01
 
 
-async def until(
-    predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, what: str | None = None
-) -> T:
+@overload
+async def until(predicate: Callable[[], Awaitable[T]], timeout_s: float = ..., *, what: str | None = ...) -> T: ...
+@overload
+async def until(predicate: Callable[[], T], timeout_s: float = ..., *, what: str | None = ...) -> T: ...
+async def until(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, what: str | None = None) -> T:
     """Look until *predicate* gives something true, and return that.
 
     It is called at least twice, and once more after *timeout_s*. What it raises comes through at once. Raises

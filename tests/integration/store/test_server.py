@@ -1,6 +1,5 @@
 """The embedded server: what it is, how it is configured, and that it is gone when its owner is."""
 
-import os
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from penstock_store.server import (
     free_port,
     redis_url_or_server,
 )
-from tests.support.processes import Processes
+from tests.support.processes import Processes, is_alive
 from tests.support.servers import server_binary
 from tests.support.wait import wait_until
 
@@ -35,14 +34,6 @@ async def main():
 asyncio.run(main())
 signal.pause()
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def is_listening(port: int) -> bool:
@@ -180,9 +171,7 @@ def test_path_comes_before_the_bundled_server(tmp_path: Path, monkeypatch: pytes
         assert find_redis() == tmp_path / name
 
 
-def test_without_any_server_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_server_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither PATH nor the wheel has one."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
