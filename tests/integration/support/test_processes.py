@@ -84,7 +84,7 @@ def test_the_block_ends_what_is_left(capsys: pytest.CaptureFixture[str]) -> None
     with processes() as starter:
         running, paused = (starter.python("-c", TALKER) for _ in range(2))
         for child in (running, paused):
-            child.wait_line("starting")
+            child.wait_line("a warning")
         paused.pause()
     for child in (running, paused):
         assert child.returncode == -signal.SIGTERM
