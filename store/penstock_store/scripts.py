@@ -2,16 +2,24 @@
 
 A file that needs another says so on a line of its own, ``-- include: queue``. Includes are looked for beside
 the file, then in :mod:`penstock_store`'s own ``lua`` folder, and each is pasted once, in the order named.
+
+One include is made here, from the one module that knows key names: ``-- include: keys`` gives a table ``KEY``
+with what stands before the variable parts of each key (``KEY.arq_retry .. job_id``) and with each fixed key
+(``KEY.PAUSED``). A line ``#!lua flags=...`` of a file comes first in the script, as Redis wants it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
+from penstock_schemas import keys
+
+_FLAGS = re.compile(r"^#!lua.*\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include: ([a-z_]+)$", re.MULTILINE)
 
 
@@ -32,7 +40,9 @@ def load_script(package: str, verb: str, *, includes: tuple[str, ...] = ()) -> S
 
     *includes* are texts (not names) to be pasted ahead of the file, for a part that only the caller knows.
     """
-    return Script("\n".join([*includes, _assemble(package, verb, set())]))
+    text = "\n".join([*includes, _assemble(package, verb, set())])
+    flags = _FLAGS.search(text)
+    return Script((flags.group() if flags else "") + _FLAGS.sub("", text))
 
 
 def load_include(package: str, name: str) -> str:
@@ -50,7 +60,20 @@ def _assemble(package: str, name: str, seen: set[str]) -> str:
     return "\n".join([*parts, text])
 
 
+@cache
+def _key_table() -> str:
+    """The Lua table of key names, made by calling each function of the keys module with a mark in its gaps."""
+    names = {name: value for name, value in vars(keys).items() if name.isupper()}
+    for name, make in inspect.getmembers(keys, inspect.isfunction):
+        gaps = len(inspect.signature(make).parameters)
+        text = make(*["\0"] * gaps)
+        names[name] = text.removeprefix("\0").split("\0")[0]
+    return "local KEY = {" + ", ".join(f'{name} = "{value}"' for name, value in sorted(names.items())) + "}"
+
+
 def _read(package: str, name: str) -> str:
+    if name == "keys":
+        return _key_table()
     beside = files(package) / "lua" / f"{name}.lua"
     shared = files("penstock_store") / "lua" / f"{name}.lua"
     return (beside if beside.is_file() else shared).read_text("utf-8")

@@ -2,19 +2,34 @@
 Include: a tenant's queue and its place in its lane's ring.
 
 Of every tenant with a non-empty queue holds: it is in the ring, or it is in the wait set with a time not
-later than its earliest entry.
+later than its earliest entry. The ring's scores are virtual time: a claimed job adds 1 / weight to its
+tenant's, and the tenant with the least is next.
 ]]
+-- include: keys
 
--- Put a job into its tenant's queue, to run from due_ms on. ring's newcomers start at the lane's virtual time,
--- the least of those present, so that a tenant that was away is owed nothing and owes nothing.
+-- Put a tenant into the ring, out of the wait set. It joins one turn behind the least of those present: whoever
+-- was away is owed nothing, and coming and going cannot push aside a tenant that has been waiting.
+local function ring_join(ring, wait, tenant)
+  redis.call("ZREM", wait, tenant)
+  local head = redis.call("ZRANGE", ring, 0, 0, "WITHSCORES")
+  redis.call("ZADD", ring, "NX", head[2] and head[2] + 1 or 0, tenant)
+end
+
+-- Put a job into its tenant's queue, to run from due_ms on.
 local function queue_put(queue, ring, wait, tenant, job_id, due_ms, now_ms)
   redis.call("ZADD", queue, due_ms, job_id)
   if redis.call("ZSCORE", ring, tenant) then return end
   if due_ms > now_ms then
     redis.call("ZADD", wait, "LT", due_ms, tenant)
-    return
+  else
+    ring_join(ring, wait, tenant)
   end
-  local head = redis.call("ZRANGE", ring, 0, 0, "WITHSCORES")
-  redis.call("ZADD", ring, head[2] or 0, tenant)
-  redis.call("ZREM", wait, tenant)
+end
+
+-- Note that job_id of queue no longer runs. A tenant that waits, perhaps for room under its cap, is looked at next.
+local function queue_freed(queue, job_id)
+  local lane, tenant = string.match(queue, "^" .. KEY.queue .. "([^:]+):(.+)$")
+  if not lane then return end -- an arq queue, which has neither tenants nor caps
+  redis.call("ZREM", queue .. KEY.running, job_id)
+  redis.call("ZADD", KEY.wait .. lane, "XX", "LT", 0, tenant)
 end

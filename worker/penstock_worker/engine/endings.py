@@ -1,0 +1,165 @@
+"""Writes how jobs of arq queues ended: many in one call, each with its own answer.
+
+1. A job that is done is posted; its slot is free from then on, its lease is renewed until it is written.
+2. All that were posted while the last call was under way go into the next one.
+3. When Redis is away, they are held and written when it is back, if the lease still holds.
+4. A refusal ends there: the result is dropped, a counter raised, and the hook told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock_store.batcher import Batcher, Encodable
+from penstock_store.connection import is_away
+from penstock_store.scripts import load_script
+
+from penstock_worker.engine.lease import Lease
+
+logger = logging.getLogger("arq.worker")
+
+_PACKAGE = "penstock_worker.engine"
+_FINISH = load_script(_PACKAGE, "finish")
+_RETRY = load_script(_PACKAGE, "retry")
+_HAND_BACK = load_script(_PACKAGE, "hand_back")
+_MOST = 256
+_AWAY_S = 0.05, 1.0
+
+WRITTEN, NO_LEASE = 1, 0
+
+
+@dataclass(slots=True)
+class Ending:
+    """A result to be written, or a try to be repeated."""
+
+    lease: Lease
+    result: bytes = b""
+    """The serialized result; empty for none."""
+    keep_ms: int = 0
+    """How long the result is kept; 0 for ever."""
+    mark: str = ""
+    """What is left in the lease's place, ``"<value> <ms>"``; empty for nothing."""
+    retry_wait_ms: int | None = None
+    """When set, the job is not done but runs again after this wait, with the try charged."""
+    done: asyncio.Future[bool] | None = None
+    """Resolved with whether it was written, for who waits for that."""
+    repeated: bool = False
+    """It was sent before and its answer was lost: that nobody holds the lease then means that it was written."""
+
+
+class Endings:
+    """Must be used from one event loop. *released* is called with each lease that is over, once."""
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        *,
+        keep_retried_ms: int,
+        released: Callable[[Lease], None],
+        refused: Callable[[Lease], None],
+    ) -> None:
+        self._batcher = batcher
+        self._keep_retried_ms = keep_retried_ms
+        self._released = released
+        self._refused = refused
+        self._posted: deque[Ending] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    def post(self, ending: Ending) -> None:
+        """Write *ending* soon; returns at once."""
+        self._posted.append(ending)
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all(), name="penstock-endings")
+
+    async def write(self, ending: Ending) -> bool:
+        """Write *ending*; False when it was refused, since the lease was lost."""
+        ending.done = asyncio.get_running_loop().create_future()
+        self.post(ending)
+        return await asyncio.shield(ending.done)
+
+    async def hand_back(self, leases: list[Lease]) -> None:
+        """Give *leases* back uncharged. Raises redis-py's errors; the jobs then come due when their leases end."""
+        args: list[Encodable] = [part for lease in leases for part in (lease.raw_id, lease.token)]
+        await self._batcher.call(_HAND_BACK, [lease.queue for lease in leases], args)
+        for lease in leases:
+            self._end(lease)
+
+    async def written(self) -> None:
+        """Return when nothing waits to be written."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits to be written."""
+        return self._writer is not None
+
+    async def _write_all(self) -> None:
+        wait_s = _AWAY_S[0]
+        try:
+            while self._posted:
+                batch = [self._posted.popleft() for _ in range(min(len(self._posted), _MOST))]
+                if await self._write(batch):
+                    wait_s = _AWAY_S[0]
+                else:
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _AWAY_S[1])
+        finally:
+            self._writer = None
+
+    async def _write(self, batch: list[Ending]) -> bool:
+        """Write *batch*; False when Redis is away, and then it is posted again."""
+        try:
+            for ending, answer in zip(batch, await self._answers(batch), strict=True):
+                self._settle(ending, answer)
+        except Exception as error:
+            if not is_away(error):
+                logger.exception("%d job endings could not be written; their leases run out", len(batch))
+                for ending in batch:
+                    self._settle(ending, str(error))
+                return True
+            logger.warning("%d job endings wait for Redis: %s", len(batch) + len(self._posted), error)
+            for ending in batch:
+                ending.repeated = True
+            self._posted.extendleft(reversed(batch))
+            return False
+        return True
+
+    async def _answers(self, batch: list[Ending]) -> list[int | bytes]:
+        done = [ending for ending in batch if ending.retry_wait_ms is None]
+        retried = [
+            self._batcher.call(_RETRY, [e.lease.queue], self._retry_args(e))
+            for e in batch
+            if e.retry_wait_ms is not None
+        ]
+        args: list[Encodable] = []
+        for ending in done:
+            lease = ending.lease
+            args += (lease.raw_id, lease.token, ending.result, ending.keep_ms, ending.mark)
+        calls = [self._batcher.call(_FINISH, [e.lease.queue for e in done], args)] if done else []
+        answers = await asyncio.gather(*calls, *retried)
+        finished = iter(answers[0] if done else ())
+        again = iter(answers[len(calls) :])
+        return [next(finished if ending.retry_wait_ms is None else again) for ending in batch]
+
+    def _retry_args(self, ending: Ending) -> list[Encodable]:
+        lease = ending.lease
+        assert ending.retry_wait_ms is not None
+        return [lease.raw_id, lease.token, ending.retry_wait_ms, lease.job_try, self._keep_retried_ms]
+
+    def _settle(self, ending: Ending, answer: int | bytes | str) -> None:
+        written = answer == WRITTEN or (answer == NO_LEASE and ending.repeated)
+        if not written:
+            logger.warning("job %s: its end was refused (%r), the lease was lost", ending.lease.job_id, answer)
+            self._refused(ending.lease)
+        self._end(ending.lease)
+        if ending.done is not None and not ending.done.done():
+            ending.done.set_result(written)
+
+    def _end(self, lease: Lease) -> None:
+        lease.released = True
+        self._released(lease)

@@ -1,0 +1,77 @@
+"""The right to run a job for a while, and what one claim brings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+CancelReason = Literal["abort", "drain", "lost", "timeout"]
+
+SUSPECT_DEATHS = 2
+"""A job whose holders vanished this often in a row runs alone from then on. Not from the first death on: with that,
+one killed worker of 200 slots would make 200 jobs queue up for an idle worker each; two deaths in a row single out
+the culprit and whoever had bad luck twice."""
+
+POISON_DEATHS = SUSPECT_DEATHS + 3
+"""A job that then took three more holders with it, alone each time, is poison and is not run again."""
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A job that this worker may run and end until it is released, handed back or lost."""
+
+    job_id: str
+    token: str
+    """Random proof of holding the lease; every script that ends or renews it compares it."""
+    queue: str
+    """Key of the sorted set the job waits in; its score there is the lease's end."""
+    job_try: int
+    """From 1; counts failures of the job only, never deaths, drains, lost leases or throttles."""
+    deaths: int
+    """How many holders of this job vanished in a row before this one."""
+    score_ms: int
+    """The time from which the job was due."""
+    payload: Any
+    """What the source's ``start`` returned: an arq payload, or a job's record."""
+    trusted_until: float
+    """By ``time.monotonic``: after this moment the lease may be someone else's; start nothing after it."""
+    raw_id: bytes = b""
+    """The job id as Redis has it; ``job_id`` may hold escapes for bytes that are not UTF-8."""
+    lane: str = ""
+    tenant: str = ""
+    abort_asked_ms: int = 0
+    """When an abort was asked for before the start, by the asker's clock; 0 when none was."""
+    corrupt: str = ""
+    """Why the job cannot be read; empty when it can."""
+    cancel_reason: CancelReason | None = None
+    released: bool = False
+    """Set by whoever ended the lease in Redis; until then a worker that goes leaves the job to be taken over."""
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether new work may still be started under this lease."""
+        return not self.released and time.monotonic() < self.trusted_until
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Cancel the job's task; only the first reason counts. Nothing happens once it no longer runs."""
+        if self.task is not None and self.cancel_reason is None:
+            self.cancel_reason = reason
+            self.task.cancel()
+
+
+@dataclass(slots=True, frozen=True)
+class Claim:
+    """The answer to one claim."""
+
+    leases: list[Lease]
+    next_due_s: float | None
+    """In how many seconds the next job of the source is due; None when there is none. 0: there is more work now."""
+    left: int
+    """More than 0 while anything is queued, running or waiting for its time (an arq queue), or due (tenants' queues)."""
+    suspect: tuple[str, str] | None
+    """Queue and id of a job this worker shall make room for, so as to run it alone."""
+    alone: bool
+    """The one job of this claim must be the only one in the process."""

@@ -1,0 +1,131 @@
+#!lua flags=allow-oom
+--[[
+Lease due jobs of many tenants' queues, fairly: job by job the lane with the least virtual time among those that
+have work, in it the tenant with the least, of that tenant the earliest due job. O(log n) for each.
+
+Between lanes it is start-time fair queueing (Goyal, Vin, Cheng 1996): a lane starts at the later of its own
+finish and the virtual time of the last start, so that one that was idle is owed nothing.
+
+KEYS[1] lanes    sorted set: lane -> virtual finish of its last job; "*" -> virtual time of the last start
+KEYS[2] paused   set of "lane:<lane>", "tenant:<tenant>"
+ARGV[1…6]        as in claim.lua
+ARGV[7] cap      most running jobs of a tenant over all lanes, 0 for none
+ARGV[8] tenants  JSON object: tenant -> {"weight": > 0, "cap": jobs}, for those that differ from 1 and ARGV[7]
+ARGV[9] n        number of lanes served
+ARGV[10…]        lane, weight > 0; n times; then queue, id: take these jobs and no others
+
+Returns as claim.lua; in place of the jobs left: 1 when due work was left, 0 when none.
+]]
+-- include: take
+
+local LANES, PAUSED = KEYS[1], KEYS[2]
+local PROMOTED, CHECK_MS, SKIPPED = 100, 1000, 100
+local worker = claimer()
+local cap, tenants = tonumber(ARGV[7]), cjson.decode(ARGV[8])
+local lanes, first_named = {}, 10 + 2 * ARGV[9]
+local time = redis.call("TIME")
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local jobs, next_ms = {}, -1
+
+local function sooner(at_ms)
+  at_ms = tonumber(at_ms)
+  if at_ms and (next_ms < 0 or at_ms < next_ms) then next_ms = at_ms end
+end
+
+local function note(job, queue, tenant, lane)
+  if not job then return end
+  jobs[#jobs + 1] = job
+  redis.call("ZADD", queue .. KEY.running, now_ms + worker.lease_ms, job[1])
+end
+
+-- Let tenants whose wait is over into the lane's ring.
+local function promote(lane)
+  local over = redis.call("ZRANGE", lane.wait, "-inf", now_ms, "BYSCORE", "LIMIT", 0, PROMOTED)
+  for _, tenant in ipairs(over) do ring_join(lane.ring, lane.wait, tenant) end
+end
+
+local function at_cap(tenant)
+  local most = tenants[tenant] and tenants[tenant].cap or cap
+  if most == 0 then return false end
+  local running = 0
+  for _, lane in ipairs(lanes) do
+    local key = lane.queue .. tenant .. KEY.running
+    redis.call("ZREMRANGEBYSCORE", key, "-inf", now_ms)
+    running = running + redis.call("ZCARD", key)
+  end
+  return running >= most
+end
+
+local function leave(lane, tenant, until_ms)
+  redis.call("ZREM", lane.ring, tenant)
+  if until_ms then redis.call("ZADD", lane.wait, until_ms, tenant) end
+end
+
+-- One turn of the lane's next tenant. Returns the job, if one was taken, and the weight of its tenant.
+local function turn(lane, tenant)
+  local queue = lane.queue .. tenant
+  if redis.call("SISMEMBER", PAUSED, "tenant:" .. tenant) == 1 or at_cap(tenant) then
+    leave(lane, tenant, now_ms + CHECK_MS)
+    return nil
+  end
+  local head = redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
+  if not head[1] or tonumber(head[2]) > now_ms then
+    leave(lane, tenant, head[2])
+    return nil
+  end
+  return take(worker, queue, head[1], head[2], now_ms), tenants[tenant] and tenants[tenant].weight or 1
+end
+
+-- The lane to serve next and the virtual time of its start; nil when none has work.
+local function next_lane(clock)
+  local best, start
+  for _, lane in ipairs(lanes) do
+    local head = lane.open and redis.call("ZRANGE", lane.ring, 0, 0)[1]
+    lane.head = head
+    local at = math.max(clock, lane.finish)
+    if head and (not best or at < start) then best, start = lane, at end
+  end
+  return best, start
+end
+
+for i = 10, first_named - 1, 2 do
+  local name = ARGV[i]
+  local lane = {
+    name = name, weight = tonumber(ARGV[i + 1]), ring = KEY.ring .. name, wait = KEY.wait .. name,
+    queue = KEY.queue .. name .. ":", finish = tonumber(redis.call("ZSCORE", LANES, name) or 0),
+    open = redis.call("SISMEMBER", PAUSED, "lane:" .. name) == 0,
+  }
+  lanes[#lanes + 1] = lane
+  if lane.open then promote(lane) end
+end
+
+for i = first_named, #ARGV, 2 do
+  local score = not worker.alone and #jobs < worker.slots and due_by_name(ARGV[i], ARGV[i + 1], now_ms)
+  if score then note(take(worker, ARGV[i], ARGV[i + 1], score, now_ms), ARGV[i]) end
+end
+
+local by_name, skipped = first_named <= #ARGV, 0
+local clock = tonumber(redis.call("ZSCORE", LANES, "*") or 0)
+local lane, start
+while not by_name and #jobs < worker.slots and not worker.alone and skipped < SKIPPED do
+  lane, start = next_lane(clock)
+  if not lane then break end
+  local job, weight = turn(lane, lane.head)
+  if job then
+    note(job, job[8])
+    clock, lane.finish, lane.served = start, start + 1 / lane.weight, true
+    redis.call("ZINCRBY", lane.ring, 1 / weight, lane.head)
+  else
+    skipped = skipped + 1
+  end
+end
+
+if #jobs > 0 and not by_name then redis.call("ZADD", LANES, clock, "*") end
+for _, lane in ipairs(lanes) do
+  if lane.served then redis.call("ZADD", LANES, lane.finish, lane.name) end
+  if lane.open then sooner(redis.call("ZRANGE", lane.wait, 0, 0, "WITHSCORES")[2]) end
+end
+local more = next_lane(clock) and 1 or 0
+return {
+  now_ms, more == 1 and now_ms or next_ms, more, worker.suspect or {}, worker.alone and 1 or 0, jobs,
+}

@@ -1,0 +1,98 @@
+--[[
+Include: take one due job for a worker. The script that includes it names what a claimed job is:
+
+  start(job_id, token, now_ms, deaths) returns the payload (a string or an array); false, and optionally a wait
+  in ms, to refuse the job for now; nil when there is no such job, which takes it out of the queue.
+
+An error in start marks that one job as corrupt and stops no other.
+]]
+-- include: lease
+
+local FOREIGN, TICKED = "1", "ticked" -- what stock arq writes while a job runs; what we leave of a cron tick
+local FOREIGN_CHECK_MS, REFUSED_MS, SUSPECT_CHECK_MS = 2000, 2000, 500
+local DEATHS_KEPT_MS = 86400000
+
+-- How often in a row the holder of this job vanished; nil when someone still holds it, or the tick has run.
+local function vanished(queue, job_id, now_ms)
+  local in_progress = KEY.arq_in_progress .. job_id
+  local holder = redis.call("GET", in_progress)
+  if not holder then return tonumber(redis.call("GET", KEY.deaths .. job_id) or 0) end
+  if holder == TICKED then
+    redis.call("ZREM", queue, job_id)
+    redis.call("DEL", KEY.arq_job .. job_id)
+    return nil
+  end
+  local left_ms = redis.call("PTTL", in_progress)
+  if holder == FOREIGN then
+    redis.call("ZADD", queue, now_ms + math.max(1, math.min(left_ms, FOREIGN_CHECK_MS)), job_id)
+    return nil
+  end
+  if left_ms > LEASE_GRACE_MS then -- it runs; Job.abort of stock arq moved its score
+    redis.call("ZADD", queue, now_ms + left_ms - LEASE_GRACE_MS, job_id)
+    return nil
+  end
+  redis.call("DEL", in_progress)
+  redis.call("SET", KEY.deaths .. job_id, 0, "NX", "PX", DEATHS_KEPT_MS)
+  return redis.call("INCR", KEY.deaths .. job_id)
+end
+
+-- The abort asked for this job, ms, which is thereby answered; 0 when none was.
+local function abort_asked(worker, job_id)
+  if not worker.aborts then return 0 end
+  local at_ms = redis.call("ZSCORE", KEY.ARQ_ABORT, job_id)
+  if not at_ms then return 0 end
+  redis.call("ZREM", KEY.ARQ_ABORT, job_id)
+  return at_ms
+end
+
+-- The worker as the scripts' common arguments from ARGV[1] on describe it.
+local function claimer()
+  return {
+    slots = tonumber(ARGV[1]), lease_ms = tonumber(ARGV[2]), token = ARGV[3], idle = ARGV[4] == "1",
+    suspect_deaths = tonumber(ARGV[5]), patience_ms = tonumber(ARGV[6]), taken = 0, alone = false, suspect = false,
+    aborts = redis.call("EXISTS", KEY.ARQ_ABORT) == 1,
+  }
+end
+
+-- The score of a job that was asked for by name, if it may be taken: it is due, or waits to be run alone.
+local function due_by_name(queue, job_id, now_ms)
+  local score = redis.call("ZSCORE", queue, job_id)
+  if not score then return nil end
+  if tonumber(score) > now_ms and redis.call("EXISTS", KEY.deaths .. job_id) == 0 then return nil end
+  return score
+end
+
+-- Lease a job whose score is due; nil when it is not to be had now. A job that died with its holder too often is
+-- left for an idle worker, to be its only job: worker.suspect names it to the one worker that shall make room.
+-- Returns {id, token, try, deaths, score, abort asked at (ms, 0: not), payload, queue, why it is corrupt or ""}.
+local function take(worker, queue, job_id, score, now_ms)
+  local deaths = vanished(queue, job_id, now_ms)
+  if not deaths then return nil end
+  local alone = deaths >= worker.suspect_deaths
+  if alone and not (worker.idle and worker.taken == 0) then
+    redis.call("ZADD", queue, now_ms + SUSPECT_CHECK_MS, job_id)
+    if redis.call("SET", KEY.suspect .. job_id, worker.token, "NX", "PX", worker.patience_ms) then
+      worker.suspect = { queue, job_id }
+    end
+    return nil
+  end
+  local token = worker.token .. ":" .. worker.taken
+  local sound, payload, wait_ms = pcall(start, job_id, token, now_ms, deaths)
+  if not sound then
+    wait_ms = type(payload) == "table" and payload.err or payload
+    if string.find(wait_ms, "nonexistent global", 1, true) then error(wait_ms) end -- the script's fault, not the job's
+    payload = ""
+  elseif payload == nil then
+    redis.call("ZREM", queue, job_id)
+    return nil
+  elseif payload == false then
+    redis.call("ZADD", queue, now_ms + (wait_ms or REFUSED_MS), job_id)
+    return nil
+  end
+  redis.call("SET", KEY.arq_in_progress .. job_id, token, "PX", worker.lease_ms + LEASE_GRACE_MS)
+  redis.call("ZADD", queue, now_ms + worker.lease_ms, job_id)
+  worker.taken = worker.taken + 1
+  worker.alone = alone
+  local tries = tonumber(redis.call("GET", KEY.arq_retry .. job_id) or 0) + 1
+  return { job_id, token, tries, deaths, score, abort_asked(worker, job_id), payload, queue, sound and "" or wait_ms }
+end

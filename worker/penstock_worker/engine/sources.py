@@ -1,0 +1,157 @@
+"""Where a worker's jobs come from: one arq queue, or Penstock's lanes and tenants."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from penstock_schemas import keys
+from penstock_store.batcher import Batcher, Encodable
+from penstock_store.scripts import Script, load_include, load_script
+
+from penstock_worker.engine.lease import SUSPECT_DEATHS, Claim, Lease
+
+_PACKAGE = "penstock_worker.engine"
+
+TRUST_MARGIN = 0.1
+"""The part of a lease at its end that its holder does not count on: for the way to Redis and drifting clocks."""
+
+Handler = Callable[[dict[Any, Any], Lease], Awaitable[None]]
+
+
+@dataclass(slots=True, frozen=True)
+class Ask:
+    """What a worker tells when it claims."""
+
+    slots: int
+    lease_s: float
+    idle: bool
+    """Whether it runs nothing, so that it may take a job that has to be alone."""
+    patience_s: float
+    """How long it may make room for such a job before another worker is asked to."""
+    named: Sequence[tuple[str, str]] = ()
+    """Take these (queue, job id), if they are due, and no others."""
+
+    def common_args(self) -> list[Encodable]:
+        return [
+            self.slots,
+            int(self.lease_s * 1000),
+            secrets.token_hex(12),
+            int(self.idle),
+            SUSPECT_DEATHS,
+            int(self.patience_s * 1000),
+        ]
+
+
+class Source(Protocol):
+    """Claims jobs for a worker, and knows which keys change when there is work."""
+
+    handler: Handler | None
+    """Runs the jobs and ends their leases itself; None when they are arq functions, which the engine runs."""
+
+    async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
+        """Lease due jobs; a repeat leases others. Raises redis-py's errors."""
+        ...
+
+    def watched(self) -> list[tuple[str, ...]]:
+        """Commands that read every key by whose change work can appear."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArqQueue:
+    """A plain arq queue: arq's payloads, arq's results, stock producers and workers beside us."""
+
+    name: str
+    handler: Handler | None = None
+
+    async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
+        args = ask.common_args() + [job_id for _, job_id in ask.named]
+        sent_at = time.monotonic()
+        return _read_claim(await batcher.call(_claim_script(), [self.name], args), sent_at, ask.lease_s)
+
+    def watched(self) -> list[tuple[str, ...]]:
+        return [("ZRANGE", self.name, "0", "0")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FairQueues:
+    """Penstock's queues: lanes by weight, in each lane tenants by fair share, in each tenant's queue by time."""
+
+    handler: Handler | None
+    """Runs a claimed job; must end its lease by a script of its own and then set ``lease.released``."""
+    start_lua: str
+    """Lua text defining ``start`` (see ``lua/take.lua``): what a claimed job is, and what changes when it starts."""
+    lanes: Mapping[str, float] = field(default_factory=lambda: {"interactive": 6, "standard": 3, "bulk": 1})
+    """Lanes served -> weight > 0."""
+    tenant_cap: int = 0
+    """Most running jobs of one tenant over all lanes; 0 for no bound."""
+    tenants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Tenants that differ: ``{"acme": {"weight": 2.0, "cap": 50}}``; either may be absent."""
+
+    async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
+        args = ask.common_args() + [self.tenant_cap, json.dumps(self._tenants()), len(self.lanes)]
+        for lane, weight in self.lanes.items():
+            args += [lane, weight]
+        for queue, job_id in ask.named:
+            args += [queue, job_id]
+        sent_at = time.monotonic()
+        script = _fair_script(self.start_lua)
+        return _read_claim(await batcher.call(script, [keys.LANES, keys.PAUSED], args), sent_at, ask.lease_s)
+
+    def watched(self) -> list[tuple[str, ...]]:
+        ranges = [("ZRANGE", key(lane), "0", "0") for lane in self.lanes for key in (keys.ring, keys.wait)]
+        return [*ranges, ("SCARD", keys.PAUSED)]
+
+    def _tenants(self) -> dict[str, dict[str, float]]:
+        return {name: dict(own) for name, own in self.tenants.items()}
+
+
+def _claim_script() -> Script:
+    return load_script(_PACKAGE, "claim", includes=(load_include(_PACKAGE, "start_arq"),))
+
+
+def _fair_script(start_lua: str) -> Script:
+    return load_script(_PACKAGE, "claim_fair", includes=(start_lua,))
+
+
+def _read_claim(reply: list[Any], sent_at: float, lease_s: float) -> Claim:
+    now_ms, next_ms, left, suspect, alone, jobs = reply
+    trusted_until = sent_at + lease_s * (1 - TRUST_MARGIN)
+    next_due_ms = float(next_ms)
+    return Claim(
+        leases=[_read_lease(job, trusted_until) for job in jobs],
+        next_due_s=None if next_due_ms < 0 else max(0.0, (next_due_ms - now_ms) / 1000),
+        left=left,
+        suspect=(suspect[0].decode(), suspect[1].decode()) if suspect else None,
+        alone=bool(alone),
+    )
+
+
+def _read_lease(job: list[Any], trusted_until: float) -> Lease:
+    job_id, token, job_try, deaths, score, abort_ms, payload, queue, corrupt = job
+    lease = Lease(
+        job_id=job_id.decode(errors="surrogateescape"),
+        token=token.decode(),
+        queue=queue.decode(),
+        job_try=job_try,
+        deaths=deaths,
+        score_ms=int(float(score)),
+        payload=payload,
+        trusted_until=trusted_until,
+        raw_id=job_id,
+    )
+    if lease.queue.startswith(_QUEUES):
+        lease.lane, lease.tenant = lease.queue[len(_QUEUES) :].split(":", 1)
+    if abort_ms:
+        lease.abort_asked_ms = int(float(abort_ms))
+    if corrupt:
+        lease.corrupt = corrupt.decode(errors="replace")
+    return lease
+
+
+_QUEUES = keys.queue("", "")[:-1]

@@ -1,0 +1,124 @@
+"""Wakes an idle worker when a key changes, whoever changes it, without polling.
+
+1. One connection listens for invalidation messages; a second one has key tracking on, redirected to the first
+   (``CLIENT TRACKING ON REDIRECT``; https://redis.io/docs/latest/develop/reference/client-side-caching/).
+2. Reading a key over the second one arms it: its next change, by any client, sends one message. Stock producers
+   need to know nothing of it.
+3. Who waits arms first and looks for work after that, so no change falls between.
+
+Where tracking is refused (an ACL, a proxy) or a connection is lost, the worker falls back to polling until the
+connections are there again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from penstock_worker.engine.links import ask, own_connection
+
+logger = logging.getLogger(__name__)
+
+_CHANNEL = "__redis__:invalidate"
+_TIMEOUT_S = 2.0
+_QUIET_S = 5.0
+_AGAIN_S = 0.5
+_REFUSED_AGAIN_S = 60.0
+
+
+class Waker:
+    """Calls *changed* with the names of keys that were armed and have changed since; None: all of them may have."""
+
+    def __init__(self, redis: Redis, changed: Callable[[set[bytes] | None], None]) -> None:
+        self._redis = redis
+        self._changed = changed
+        self._reader: AbstractConnection | None = None
+        self._listener: AbstractConnection | None = None
+        self._reading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Connect in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="penstock-waker")
+
+    async def stop(self) -> None:
+        """Drop the connections."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def arm(self, commands: Sequence[tuple[str, ...]]) -> list[Any] | None:
+        """Read by *commands* and watch what was read; None when nothing can be watched at present."""
+        async with self._reading:
+            if self._reader is None:
+                return None
+            try:
+                return [await ask(self._reader, *command, timeout_s=_TIMEOUT_S) for command in commands]
+            except (RedisError, OSError, TimeoutError):
+                await self._give_up()
+                return None
+
+    async def _give_up(self) -> None:
+        """Have both connections made anew: the listener's end wakes the task that holds them."""
+        self._reader = None
+        if self._listener is not None:
+            await self._listener.disconnect(nowait=True)
+
+    async def _run(self) -> None:
+        while True:
+            wait_s = _AGAIN_S
+            try:
+                await self._listen()
+            except ResponseError as error:
+                logger.warning("cannot watch keys, polling instead: %s", error)
+                wait_s = _REFUSED_AGAIN_S
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.info("lost the connection that watches keys: %s", error)
+            finally:
+                self._reader = None
+                self._changed(None)
+            await asyncio.sleep(wait_s)
+
+    async def _listen(self) -> None:
+        async with _connected(self._redis) as listener, _connected(self._redis) as reader:
+            listener_id = await ask(listener, "CLIENT", "ID", timeout_s=_TIMEOUT_S)
+            await ask(listener, "SUBSCRIBE", _CHANNEL, timeout_s=_TIMEOUT_S)
+            await ask(reader, "CLIENT", "TRACKING", "ON", "REDIRECT", str(listener_id), timeout_s=_TIMEOUT_S)
+            self._reader, self._listener = reader, listener
+            self._changed(None)
+            await self._deliver(listener)
+
+    async def _deliver(self, listener: AbstractConnection) -> None:
+        quiet = False
+        while True:
+            try:
+                message = await listener.read_response(timeout=_QUIET_S, disconnect_on_error=False)
+            except (TimeoutError, RedisTimeoutError):
+                if quiet:
+                    raise
+                quiet = True
+                await listener.send_command("PING")
+                continue
+            quiet = False
+            if message[0] == b"message":
+                self._changed(set(message[2]) if message[2] is not None else None)
+
+
+@contextlib.asynccontextmanager
+async def _connected(redis: Redis) -> AsyncIterator[AbstractConnection]:
+    connection = own_connection(redis)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await connection.connect()
+        yield connection
+    finally:
+        await connection.disconnect(nowait=True)

@@ -1,0 +1,409 @@
+"""``arq.Worker``, made fast and crash-safe. What it does differently, and how:
+
+1. One script call claims as many jobs as there are free slots, with payload and try number (``claim.lua``).
+2. Claiming leases: a random token, and the queue score moved to the lease's end, so that a lost worker's job comes
+   due by itself. A thread renews all leases in one call (``heartbeat``).
+3. Every job is one task. Ends that fall together share one call, which compares each token (``endings``).
+4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``wake``). Polling is
+   only the safety net.
+5. A Redis that is away ends nothing: running jobs go on, ends are held, claiming resumes.
+6. A job whose workers died with it runs alone, and is given up after three more deaths (``lease``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from signal import Signals
+from typing import Any, ClassVar
+
+import arq.worker
+from arq.connections import create_pool, log_redis_info
+from arq.constants import default_queue_name
+from arq.cron import CronJob
+from arq.worker import Function
+from penstock_schemas import keys
+from penstock_store.batcher import Batcher
+from penstock_store.connection import is_away
+from redis.exceptions import RedisError
+
+from penstock_worker.engine.endings import Endings
+from penstock_worker.engine.functions import run_function
+from penstock_worker.engine.heartbeat import Heartbeat
+from penstock_worker.engine.lease import Claim, Lease
+from penstock_worker.engine.links import blocking_client
+from penstock_worker.engine.sources import ArqQueue, Ask, Source
+from penstock_worker.engine.wake import Waker
+
+logger = logging.getLogger("arq.worker")
+
+_REDIS_TIMEOUT_S = 2.0
+_BURST_POLL_S = 0.05
+_AWAY_S = 0.05, 1.0
+
+
+class Worker(arq.worker.Worker):
+    """Drop-in for ``arq.Worker``: the same arguments, and those below, keyword only.
+
+    :param source: where jobs come from; None for the arq queue ``queue_name``
+    :param lease_s: how long a claimed job is this worker's without a renewal; a killed worker's jobs run again after it
+    :param heartbeat_s: how often leases are renewed; at most a third of ``lease_s``
+    :param drain_s: how long running jobs may go on after SIGTERM or SIGINT before they are handed back, uncharged;
+        None for arq's ``job_completion_wait``
+    :param stall_bound_s: after how long a silent event loop is taken for hung and its jobs are left to other workers
+    :param on_refused: called with each lease whose end was refused, since someone else holds the job by now
+    """
+
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init__(
+        self,
+        functions: Sequence[Function | Any] = (),
+        *,
+        source: Source | None = None,
+        lease_s: float = 10.0,
+        heartbeat_s: float = 3.0,
+        drain_s: float | None = None,
+        stall_bound_s: float = 30.0,
+        on_refused: Callable[[Lease], None] | None = None,
+        **arq_options: Any,
+    ) -> None:
+        if not 0 < heartbeat_s <= lease_s / 3:
+            raise ValueError(f"heartbeat_s ({heartbeat_s}) must be more than 0 and at most lease_s / 3 ({lease_s / 3})")
+        if drain_s is not None:
+            arq_options["job_completion_wait"] = drain_s
+        handler = source.handler if source is not None else None
+        if handler is not None and not functions:
+            functions = [arq.worker.func(handler, name="penstock")]
+        super().__init__(functions, **arq_options)
+        self.source: Source = source if source is not None else ArqQueue(self.queue_name)
+        self.lease_s = lease_s
+        self.heartbeat_s = heartbeat_s
+        self.stall_bound_s = stall_bound_s
+        self.on_refused = on_refused
+        self.stopping = False
+        self.jobs_lost = 0
+        """Jobs cancelled since their lease was someone else's."""
+        self.jobs_refused = 0
+        """Results that were dropped since the lease was lost by the time they were there."""
+        self.held: dict[str, Lease] = {}
+        """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
+        self._wake = asyncio.Event()
+        self._idle_wait = False
+        self._filled = False
+        self._next_due_s: float | None = None
+        self._room_for: tuple[str, str] | None = None
+        self._room_until = 0.0
+        self._alone: Lease | None = None
+        self._batcher: Batcher | None = None
+        self._endings: Endings | None = None
+        self._waker: Waker | None = None
+        self._armed = False
+        self._aborts = asyncio.Event()
+        self._away_s = _AWAY_S[0]
+
+    # What is made when the pool is there.
+
+    @property
+    def batcher(self) -> Batcher:
+        if self._batcher is None:
+            self._batcher = Batcher(self.pool)
+        return self._batcher
+
+    @property
+    def endings(self) -> Endings:
+        if self._endings is None:
+            self._endings = Endings(
+                self.batcher, keep_retried_ms=self.expires_extra_ms, released=self.forget, refused=self._refused
+            )
+        return self._endings
+
+    # The main loop.
+
+    async def main(self) -> None:
+        """Run until cancelled, or, in burst mode, until the queue is empty."""
+        await self._open()
+        heartbeat = Heartbeat(
+            self.held,
+            self._lose,
+            lambda: blocking_client(self.pool, timeout_s=_REDIS_TIMEOUT_S),
+            lease_s=self.lease_s,
+            interval_s=self.heartbeat_s,
+            stall_bound_s=self.stall_bound_s,
+        )
+        self._waker = Waker(self.pool, self._changed)
+        heartbeat.start()
+        self._waker.start()
+        aborts = self.loop.create_task(self._watch_aborts(), name="penstock-aborts")
+        try:
+            await self._serve()
+        finally:
+            aborts.cancel()
+            await self._settle()
+            await asyncio.gather(aborts, self._waker.stop(), heartbeat.stop(), return_exceptions=True)
+            self._waker = None
+
+    async def _open(self) -> None:
+        if self._pool is None:
+            self._pool = await create_pool(
+                self.redis_settings,
+                job_deserializer=self.job_deserializer,
+                job_serializer=self.job_serializer,
+                default_queue_name=self.queue_name,
+                expires_extra_ms=self.expires_extra_ms,
+            )
+        logger.info("Starting worker for %d functions: %s", len(self.functions), ", ".join(self.functions))
+        await log_redis_info(self.pool, logger.info)
+        self.ctx["redis"] = self.pool
+        if self.on_startup:
+            await self.on_startup(self.ctx)
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self._poll_iteration()
+                self._away_s = _AWAY_S[0]
+                if self.burst and await self._burst_is_over():
+                    return
+                await self._rest()
+            except (RedisError, OSError, TimeoutError) as error:
+                if not is_away(error):
+                    raise
+                await self._wait_for_redis(error)
+
+    async def _poll_iteration(self) -> None:
+        """Fill the free slots, then see to health and cron. Raises redis-py's errors."""
+        slots = self._free_slots()
+        self._wake.clear()
+        if slots > 0:
+            claim = await self._claim(slots, [self._room_for] if self._room_for else [])
+            self._filled = len(claim.leases) >= slots
+            self._next_due_s = claim.next_due_s
+        else:
+            self._filled = False
+        await self.heart_beat()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Claim and start the jobs among *job_ids* that are due, as far as there are free slots."""
+        slots = self._free_slots()
+        if slots > 0 and job_ids:
+            await self._claim(slots, [(self.queue_name, job_id.decode()) for job_id in job_ids])
+
+    async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
+        ask = Ask(slots, self.lease_s, not self.tasks, self._patience_s(), named)
+        async with asyncio.timeout(2 * _REDIS_TIMEOUT_S):
+            claim = await self.source.claim(self.batcher, ask)
+        if claim.suspect is not None and self._room_for is None:
+            self._room_for, self._room_until = claim.suspect, time.monotonic() + ask.patience_s
+        elif named and named[0] == self._room_for:
+            self._room_for = None
+        for lease in claim.leases:
+            self._start(lease)
+        if claim.alone:
+            self._alone = claim.leases[0]
+        return claim
+
+    def _patience_s(self) -> float:
+        """As long as the longest job may run: by then a worker that takes nothing new is idle."""
+        return float(self.in_progress_timeout_s)
+
+    def _free_slots(self) -> int:
+        if not self.allow_pick_jobs or self._alone is not None:
+            return 0
+        if self._room_for is not None and time.monotonic() > self._room_until:
+            self._room_for = None
+        if self._room_for is not None:
+            return 0 if self.tasks else 1
+        slots = min(self.max_jobs - len(self.tasks), self.queue_read_limit)
+        if self.burst and self.max_burst_jobs >= 0:
+            slots = min(slots, self.max_burst_jobs - self._jobs_started())
+        return slots
+
+    async def _rest(self) -> None:
+        """Sleep until there may be something to do: a free slot, a key that changed, a job that is due, a cron tick."""
+        if self._filled and self._free_slots() > 0:
+            await asyncio.sleep(0)
+            return
+        self._idle_wait = self._free_slots() > 0
+        if self._idle_wait and not self._armed and await self._arm():
+            return  # look once more: what came between the claim and the arming would be missed
+        wait_s = self.poll_delay_s or _BURST_POLL_S
+        if self._idle_wait and self._next_due_s is not None:
+            wait_s = min(wait_s, self._next_due_s)
+        timer = self.loop.call_later(wait_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    async def _arm(self) -> bool:
+        self._armed = self._waker is not None and await self._waker.arm(self.source.watched()) is not None
+        return self._armed
+
+    def _changed(self, names: set[bytes] | None) -> None:
+        if names is None or keys.ARQ_ABORT.encode() in names:
+            self._aborts.set()
+        if names is None or names != {keys.ARQ_ABORT.encode()}:
+            self._armed = False
+            if self._idle_wait:
+                self._wake.set()
+
+    async def _burst_is_over(self) -> bool:
+        if 0 <= self.max_burst_jobs <= self._jobs_started():
+            await self._settle()
+            return True
+        if self.tasks or (self._endings is not None and self._endings.waiting):
+            return False
+        return bool(await self.pool.zcard(self.queue_name) == 0)
+
+    async def _settle(self) -> None:
+        """Wait until every job that runs has ended and every end is written."""
+        while self.tasks:
+            await asyncio.wait(list(self.tasks.values()))
+        if self._endings is not None:
+            await self._endings.written()
+
+    async def _wait_for_redis(self, error: Exception) -> None:
+        logger.warning("Redis is away (%s: %s), next try in %.2fs", type(error).__name__, error, self._away_s)
+        await self.pool.connection_pool.disconnect(inuse_connections=False)
+        await asyncio.sleep(self._away_s)
+        self._away_s = min(2 * self._away_s, _AWAY_S[1])
+
+    # One job.
+
+    def _start(self, lease: Lease) -> None:
+        if not lease.trusted:
+            logger.warning("job %s: the claim's answer came too late to be trusted", lease.job_id)
+            return
+        self.held[lease.token] = lease
+        lease.task = self.loop.create_task(self._run(lease))
+        self.tasks[lease.job_id] = self.job_tasks[lease.job_id] = lease.task
+        if self.stopping:
+            self.loop.call_soon(lease.cancel, "drain")
+
+    async def _run(self, lease: Lease) -> None:
+        task = lease.task
+        try:
+            if self.source.handler is None:
+                await run_function(self, lease)
+            else:
+                await self._handle(self.source.handler, lease)
+        except Exception:
+            logger.exception("job %s: left to run out of its lease", lease.job_id)
+            self.forget(lease)
+        finally:
+            lease.task = lease.task or task
+            self.free_slot(lease)
+
+    async def _handle(self, handler: Any, lease: Lease) -> None:
+        if lease.abort_asked_ms:
+            self.loop.call_soon(lease.cancel, "abort")
+        ctx = {
+            **self.ctx,
+            "job_id": lease.job_id,
+            "job_try": lease.job_try,
+            "score": lease.score_ms,
+            "lease": lease,
+        }
+        try:
+            await handler(ctx, lease)
+        except asyncio.CancelledError:
+            logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason)
+        if not lease.released:
+            logger.warning("job %s: its handler left it unfinished, its lease runs out", lease.job_id)
+        self.forget(lease)
+
+    def free_slot(self, lease: Lease) -> None:
+        """The job no longer runs; its end may still have to be written. Again: nothing more."""
+        if self.job_tasks.get(lease.job_id) is not None and lease.task is None:
+            del self.job_tasks[lease.job_id]
+        self.tasks.pop(lease.job_id, None)
+        if self._alone is lease:
+            self._alone = None
+        if not self._idle_wait or self.burst:
+            self._wake.set()
+
+    def forget(self, lease: Lease) -> None:
+        """The lease is over, or left to run out."""
+        self.held.pop(lease.token, None)
+
+    async def hand_back(self, lease: Lease) -> None:
+        """Give one job back, uncharged, if Redis is there; else its lease runs out."""
+        try:
+            await self.endings.hand_back([lease])
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("job %s could not be handed back: %s", lease.job_id, error)
+            self.forget(lease)
+
+    def _lose(self, leases: list[Lease]) -> None:
+        for lease in leases:
+            if self.held.get(lease.token) is lease and not lease.released:
+                lease.cancel("lost")
+
+    def _refused(self, lease: Lease) -> None:
+        self.jobs_refused += 1
+        if self.on_refused is not None:
+            self.on_refused(lease)
+
+    # Aborts.
+
+    async def _watch_aborts(self) -> None:
+        if not self.allow_abort_jobs and self.source.handler is None:
+            return
+        while True:
+            self._aborts.clear()
+            try:
+                await self._cancel_aborted_jobs()
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("aborts cannot be read: %s", error)
+            timer = self.loop.call_later(max(self.poll_delay_s or 0, _BURST_POLL_S), self._aborts.set)
+            await self._aborts.wait()
+            timer.cancel()
+
+    async def _cancel_aborted_jobs(self) -> None:
+        """Cancel running jobs whose abort was asked for, and forget what was asked of jobs that are no more."""
+        command = ("ZRANGE", keys.ARQ_ABORT, "0", "-1")
+        armed = await self._waker.arm([command]) if self._waker is not None else None
+        asked = armed[0] if armed is not None else await self.batcher.execute(*command)
+        if not asked:
+            return
+        running = {lease.raw_id: lease for lease in self.held.values()}
+        aborted = [job_id for job_id in asked if job_id in running]
+        for job_id in aborted:
+            running[job_id].cancel("abort")
+        if aborted:
+            await self.batcher.execute("ZREM", keys.ARQ_ABORT, *aborted)
+
+    # The end.
+
+    def handle_sig(self, signum: Signals) -> None:
+        self.stopping = True
+        super().handle_sig(signum)
+
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        super().handle_sig_wait_for_completion(signum)
+
+    async def _wait_for_tasks_to_complete(self, signum: Signals) -> None:
+        await super()._wait_for_tasks_to_complete(signum)
+
+    async def close(self) -> None:
+        """Cancel what still runs, hand it back, and close the connections."""
+        if self._pool is not None and self._endings is not None:
+            await self._endings.written()
+        await super().close()
+        self._batcher = self._endings = None
+
+
+def _signature() -> inspect.Signature:
+    """arq's parameters and then ours, for ``arq.worker.get_kwargs``, which picks settings by parameter name."""
+    theirs = inspect.signature(arq.worker.Worker.__init__).parameters
+    ours = inspect.signature(Worker.__init__).parameters
+    merged = {name: own for name, own in {**theirs, **ours}.items() if name not in ("self", "arq_options")}
+    return inspect.Signature(list(merged.values()))
+
+
+Worker.__signature__ = _signature()
