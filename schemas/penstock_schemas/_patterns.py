@@ -13,13 +13,14 @@ be one that all of them read the same way:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 MAX_LENGTH: Final = 512
 """Characters of one pattern."""
 MAX_REPEAT: Final = 1_000
-MAX_NESTED_GROUPS: Final = 20
+MAX_NESTED_GROUPS: Final = 8
 MAX_STATES: Final = 10_000
 """Estimated automaton states of one pattern, repetitions written out."""
 
@@ -42,9 +43,8 @@ _SPACE: Final[_Ranges] = [
 _ALL: Final[_Ranges] = [(0, _LAST)]
 _CONTROL: Final = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11}
 _PUNCTUATION: Final = frozenset("^$\\.*+?()[]{}|/-\"'!#%&,:;<=>@_`~ ")
-_CATEGORIES: Final = frozenset(
-    "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp".split()
-)
+_MINORS: Final = {"L": "ultmo", "M": "nce", "N": "dlo", "P": "cdseifo", "S": "mcko", "Z": "slp"}
+_CATEGORIES: Final = frozenset([major + minor for major, minors in _MINORS.items() for minor in ("", *minors)])
 _UNICODE_STATES: Final = 300
 _WIDE_STATES: Final = 12
 
@@ -280,9 +280,9 @@ def _class(ranges: _Ranges) -> _Part:
     return _Part(ranges=ranges, states=_WIDE_STATES if wide else 1)
 
 
-def _joined(parts: list[_Part], *, optional: type[all] | type[any]) -> _Part:  # type: ignore[valid-type]
+def _joined(parts: list[_Part], *, optional: Callable[[Iterable[bool]], bool]) -> _Part:
     return _Part(
-        ranges=[one for part in parts for one in part.ranges],
+        ranges=_merged([one for part in parts for one in part.ranges]),
         states=sum(part.states for part in parts) + 1,
         open_ended=any(part.open_ended for part in parts),
         optional=optional(part.optional for part in parts),
@@ -303,14 +303,26 @@ def _is_separator(piece: _Part, others: list[_Part]) -> bool:
 
 
 def _overlap(one: _Part, other: _Part) -> bool:
-    return any(a <= d and c <= b for a, b in one.ranges for c, d in other.ranges)
+    apart = len(_merged(one.ranges)) + len(_merged(other.ranges))
+    return len(_merged(one.ranges + other.ranges)) < apart
+
+
+def _merged(ranges: _Ranges) -> _Ranges:
+    """The same characters as sorted ranges that do not overlap (neighbours stay apart)."""
+    merged: _Ranges = []
+    for first, last in sorted(set(ranges)):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def _complement(ranges: _Ranges) -> _Ranges:
     gaps: _Ranges = []
     start = 0
-    for first, last in sorted(ranges):
+    for first, last in _merged(ranges):
         if first > start:
             gaps.append((start, first - 1))
-        start = max(start, last + 1)
+        start = last + 1
     return [*gaps, (start, _LAST)] if start <= _LAST else gaps

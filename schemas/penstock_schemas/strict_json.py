@@ -42,7 +42,7 @@ MAX_INT: Final = 2**64 - 1
 """Integers beyond 64 bits are refused: a reader elsewhere would turn them into something near."""
 
 MAX_NODES: Final = 1_000_000
-"""Values in one Python value; a list that holds itself a million times is small in memory, not in JSON."""
+"""Most parts of one Python value; a list that holds itself a million times is small in memory, not in JSON."""
 
 _STRING = re.compile(rb'"(?>[^"\\]+|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -128,14 +128,14 @@ def check_depth(raw: bytes, *, max_depth: int) -> None:
         raise StrictJsonError("too_deep", f"nested deeper than {max_depth} levels")
 
 
-def check_value(value: object, *, max_depth: int, field: str = "") -> None:
+def check_value(value: object, *, max_depth: int, field: str = "", max_nodes: int = MAX_NODES) -> None:
     """Raise StrictJsonError unless a Python value is made of JSON's own types alone.
 
     These are None, bool, int, float, str, list and dict with str keys, and not their subclasses; a tuple or a
-    datetime is ``bad_type``. A value that contains itself is ``too_deep``, one of more than a million parts
+    datetime is ``bad_type``. A value that contains itself is ``too_deep``, one of more than *max_nodes* parts
     (each counted as often as it is reached) ``too_large``. *field* begins the path in the error.
     """
-    _check(value, max_depth, (None, field) if field else None)
+    _check(value, max_depth, (None, field) if field else None, max_nodes)
 
 
 def canonical(value: object) -> bytes:
@@ -215,7 +215,7 @@ def _lenient_int(digits: str) -> int | _HugeInt:
     return int(digits) if len(digits) <= 20 else _HugeInt()
 
 
-def _check(value: object, max_depth: int, root: _Path) -> None:
+def _check(value: object, max_depth: int, root: _Path, max_nodes: int = MAX_NODES) -> None:
     waiting: list[tuple[object, _Path, int]] = [(value, root, 1)]
     reached = 1
     while waiting:
@@ -225,8 +225,8 @@ def _check(value: object, max_depth: int, root: _Path) -> None:
             if depth > max_depth:
                 raise StrictJsonError("too_deep", f"nested deeper than {max_depth} levels", _spell(path))
             reached += len(item)  # type: ignore[arg-type]
-            if reached > MAX_NODES:
-                raise StrictJsonError("too_large", f"more than {MAX_NODES} values", _spell(path))
+            if reached > max_nodes:
+                raise StrictJsonError("too_large", f"more than {max_nodes} values", _spell(path))
             waiting += [(child, (path, key), depth + 1) for key, child in _members(item, path)]
         else:
             _check_scalar(item, path)
