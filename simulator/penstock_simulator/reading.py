@@ -1,0 +1,114 @@
+"""Reading a prompt the way a model would: which part is the text, how long, which labels.
+
+No prompt of anybody's is known by heart. The text is what stands between two marker lines that share a
+random token, between tags such as `<document>`, or between triple quotes; else the last user message.
+"""
+
+from __future__ import annotations
+
+import re
+
+from penstock_simulator.ask import Ask
+
+DEFAULT_WORDS = 60
+"""Words of a summary when the prompt names no limit."""
+
+MARKER = re.compile(r"\[\[simulate:\s*(.*?)\s*\]\]", re.DOTALL)
+"""A fault asked for inside the text: `[[simulate: status=503 times=1]]`."""
+
+_TOKEN = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,64}")
+_MARKER_LINE_CHARS = 96
+_MARKER_LINE_WORDS = 3
+_TAGS = "document|text|input|source|content|data|article|message|email"
+_TAGGED = re.compile(rf"<((?:{_TAGS})[\w-]*)(?:\s[^<>]*)?>\n?(.*)\n?</\1>", re.DOTALL | re.IGNORECASE)
+_QUOTED = re.compile(r'(?:^|\n)(```|""")[^\n]*\n(.*)\n\1', re.DOTALL)
+_AT_MOST = re.compile(
+    r"\b(?:at most|no more than|up to|maximum(?: of)?|max\.?|within|not exceed(?:ing)?|limit of)\s+(\d{1,5})\s+words?",
+    re.IGNORECASE,
+)
+_OR_FEWER = re.compile(r"\b(\d{1,5})\s+words?\s+(?:or (?:fewer|less)|at most|max)", re.IGNORECASE)
+_FEWER_THAN = re.compile(r"\b(?:fewer than|less than|under|below)\s+(\d{1,5})\s+words?", re.IGNORECASE)
+_BULLETS = re.compile(r"\bbullets?\b|\bbullet[ -]points?\b", re.IGNORECASE)
+_LISTED = re.compile(r"^\s*[-*•]\s*(.+?)\s*$", re.MULTILINE)
+
+
+def source_text(ask: Ask) -> str:
+    """The text that the ask is about, without fault markers."""
+    return split_prompt(ask)[0]
+
+
+def split_prompt(ask: Ask) -> tuple[str, str]:
+    """The text the ask is about, and all else that was said: the instructions."""
+    user = MARKER.sub("", ask.last_user_text).strip()
+    text = _between_markers(user) or _between(_TAGGED, user) or _between(_QUOTED, user)
+    rest = [message.text for message in ask.messages if message.text != ask.last_user_text]
+    if text is None:
+        return user, "\n".join(rest)
+    return text, "\n".join([*rest, user.replace(text, "", 1)])
+
+
+def max_words(instructions: str) -> int | None:
+    """The word limit that the instructions name; None without one."""
+    for pattern, less in ((_AT_MOST, 0), (_OR_FEWER, 0), (_FEWER_THAN, 1)):
+        found = pattern.findall(instructions)
+        if found:
+            return max(int(found[-1]) - less, 1)
+    return None
+
+
+def wants_bullets(instructions: str) -> bool:
+    """Whether a list of points is asked for."""
+    return _BULLETS.search(instructions) is not None
+
+
+def label_descriptions(labels: list[str], instructions: str) -> dict[str, str | None]:
+    """What `- name: description` lines say of each label; None for those they say nothing of."""
+    described: dict[str, str | None] = dict.fromkeys(labels)
+    for line in _LISTED.findall(instructions):
+        for label in labels:
+            rest = _after_label(line, label)
+            if rest:
+                described[label] = rest
+    return described
+
+
+def _after_label(line: str, label: str) -> str | None:
+    bare = line.lstrip("`\"'*")
+    if not bare.startswith(label):
+        return None
+    rest = bare[len(label) :].lstrip("`\"'*")
+    match = re.match(r"\s*(?:[:=\u2013\u2014]|--| - )\s*(.+)", rest)
+    return match[1] if match else None
+
+
+def _between_markers(user: str) -> str | None:
+    lines = user.splitlines(keepends=True)
+    first: dict[str, int] = {}
+    span: tuple[int, int] | None = None
+    for index, line in enumerate(lines):
+        token = _marker_token(line)
+        if token is None:
+            continue
+        if token in first:
+            span = (first[token], index)
+        elif span is None:
+            first[token] = index
+    if span is None:
+        return None
+    return "".join(lines[span[0] + 1 : span[1]]).strip("\r\n")
+
+
+def _marker_token(line: str) -> str | None:
+    """The random token of a line that is nothing but a marker; None for other lines."""
+    bare = line.strip()
+    if not bare or len(bare) > _MARKER_LINE_CHARS or bare[0].isalnum():
+        return None
+    found = _TOKEN.search(bare)
+    if found is None or len(re.findall(r"\w+", bare.replace(found[0], ""))) > _MARKER_LINE_WORDS:
+        return None
+    return found[0]
+
+
+def _between(pattern: re.Pattern[str], user: str) -> str | None:
+    found = pattern.search(user)
+    return found[2].strip("\r\n") if found else None
