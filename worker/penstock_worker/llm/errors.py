@@ -99,7 +99,7 @@ class CallError(Exception):
         """Whether this call costs money: ``no``, ``yes``, or ``unknown`` (hold its worst case)."""
         if not self.sent:
             return "no"
-        return "yes" if self.usage is not None else self.if_sent
+        return "yes" if self.usage is not None or self.received_bytes else self.if_sent
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code}, status={self.status}, sent={self.sent})"

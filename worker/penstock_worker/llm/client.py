@@ -1,0 +1,256 @@
+"""One call to a model, from request to answer; the only place where a family's parsers meet the network.
+
+1. The family puts the request into its wire format; the key is read by reference.
+2. One POST, over the pool of the target's endpoint, under the clocks of :class:`Watchdog`.
+3. A status other than 200 is classified by the family; a 200 is read whole or as a stream, and can still fail.
+4. Whatever happened becomes a value: an Answer, or a CallError that holds no request, no URL and no key.
+
+Nothing is retried and nothing is logged here.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+from penstock_worker.llm.endpoint import Progress
+from penstock_worker.llm.errors import (
+    AuthFailedError,
+    CallDeadlineError,
+    CallError,
+    RequestRejectedError,
+)
+from penstock_worker.llm.family import AnswerStream, Family, Prepared, Reply
+from penstock_worker.llm.http import Connections, Exchange, PoolSettings
+from penstock_worker.llm.openai_chat import OpenAIChat
+from penstock_worker.llm.port import Answer, CallRequest, Target
+from penstock_worker.llm.retry_after import retry_after_s, should_retry
+from penstock_worker.llm.secrets import SecretReader, SecretUnavailableError
+from penstock_worker.llm.watchdog import Watchdog
+from penstock_worker.llm.wire import text_of
+from penstock_worker.money.usage import bounds
+
+FAMILIES: Final[dict[str, Family]] = {"openai": OpenAIChat()}
+"""Kind of a target -> its wire format."""
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+STREAM_OVERHEAD = 16
+"""A stream may have this many times ``max_body_bytes`` on the wire: each token comes in an envelope."""
+
+OnDelta = Callable[[str], None]
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+_USER_AGENT = "penstock"
+
+
+def family_of(target: Target) -> Family:
+    """The wire format of *target*. Raises ValueError naming the kinds that are known."""
+    try:
+        return FAMILIES[target.kind]
+    except KeyError:
+        raise ValueError(f"{target.name}: no kind {target.kind!r}; known: {', '.join(FAMILIES)}") from None
+
+
+class _Call:
+    """What is known of one call while it runs."""
+
+    __slots__ = ("family", "input_bytes", "key", "on_delta", "progress", "request", "stream", "target", "watch")
+
+    def __init__(self, target: Target, request: CallRequest, deadline: float | None, on_delta: OnDelta | None) -> None:
+        self.target = target
+        self.request = request
+        self.on_delta = on_delta
+        self.family = family_of(target)
+        self.watch = Watchdog(target.limits, deadline, streaming=request.stream)
+        self.progress = Progress()
+        self.stream: AnswerStream | None = None
+        self.key: str | None = None
+        self.input_bytes = 0
+
+
+class HttpModelClient:
+    """Calls targets over HTTP. One per event loop; made and closed in it."""
+
+    def __init__(self, settings: PoolSettings | None = None, secrets: SecretReader | None = None) -> None:
+        self._connections = Connections(settings)
+        self._secrets = secrets or SecretReader()
+
+    async def call(
+        self,
+        target: Target,
+        request: CallRequest,
+        *,
+        deadline: float | None = None,
+        on_delta: OnDelta | None = None,
+    ) -> Answer:
+        """Send *request* to *target* once; see :meth:`ModelClient.call`."""
+        if deadline is not None and deadline <= time.monotonic():
+            raise CallDeadlineError(sent=False)
+        outcome = await self._guarded(_Call(target, request, deadline, on_delta))
+        if isinstance(outcome, CallError):
+            raise outcome
+        return outcome
+
+    async def aclose(self) -> None:
+        """Close all connections; a repeat does nothing."""
+        await self._connections.aclose()
+
+    async def _guarded(self, call: _Call) -> Answer | CallError:
+        """Turn every end of a call but cancellation into a value, freed of the errors that led to it."""
+        try:
+            async with call.watch:
+                return await self._run(call)
+        except CallError as error:
+            failure = error
+        except TimeoutError:
+            if call.watch.reason is None:
+                raise
+            failure = call.watch.reason(sent=call.progress.connected)
+        if isinstance(failure, AuthFailedError) and call.target.api_key is not None:
+            self._secrets.forget(call.target.api_key)
+        return _bare(_with_stream(failure, call))
+
+    async def _run(self, call: _Call) -> Answer:
+        prepared, body = self._prepare(call)
+        headers = self._headers(call)
+        endpoint = self._connections.endpoint(call.target)
+        exchange = await endpoint.post(prepared.path, headers, body, call.target.limits.connect_s, call.progress)
+        request_id = _request_id(exchange)
+        try:
+            reply = await _read(call, exchange)
+            return _answer(call, prepared, reply, request_id)
+        except CallError as error:
+            error.request_id = error.request_id or request_id
+            raise
+        finally:
+            await exchange.aclose()
+
+    def _prepare(self, call: _Call) -> tuple[Prepared, bytes]:
+        prepared = call.family.prepare(call.target, call.request)
+        try:
+            body = orjson.dumps(prepared.body)
+        except TypeError:
+            raise RequestRejectedError(sent=False, detail="the prompt is not valid Unicode") from None
+        call.input_bytes = len(body)
+        return prepared, body
+
+    def _headers(self, call: _Call) -> dict[str, str]:
+        """All headers of the request. The key goes nowhere else."""
+        if call.target.api_key is not None:
+            try:
+                call.key = self._secrets.read(call.target.api_key)
+            except SecretUnavailableError as error:
+                raise AuthFailedError(sent=False, detail=str(error)) from None
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if call.request.stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": _USER_AGENT,
+        }
+        if call.request.attempt_id:
+            headers["x-client-request-id"] = call.request.attempt_id
+        return headers | call.family.headers(call.target, call.key)
+
+
+async def _read(call: _Call, exchange: Exchange) -> Reply:
+    if exchange.status != 200:
+        raise await _refused(call, exchange)
+    streamed = call.request.stream and "json" not in exchange.headers.get("content-type", "")
+    if streamed:
+        return await _read_stream(call, exchange)
+    reply = call.family.read_answer(await _read_whole(call, exchange, call.target.limits.max_body_bytes))
+    if call.on_delta is not None and reply.text:
+        call.on_delta(reply.text)
+    return reply
+
+
+async def _read_whole(call: _Call, exchange: Exchange, max_bytes: int) -> bytes:
+    parts = []
+    while (pieces := await exchange.read(max_bytes)) is not None:
+        for piece in pieces:
+            parts.append(piece)
+            if not piece.isspace():  # some providers send empty lines while they think
+                call.watch.content()
+    return b"".join(parts)
+
+
+async def _read_stream(call: _Call, exchange: Exchange) -> Reply:
+    stream = call.stream = call.family.open_stream(call.target)
+    max_bytes = call.target.limits.max_body_bytes * STREAM_OVERHEAD
+    while not stream.done and (pieces := await exchange.read(max_bytes)) is not None:
+        for piece in pieces:
+            for text in stream.feed(piece):
+                _progress(call, text)
+    if stream.done:
+        await exchange.settle()
+    return stream.finish()
+
+
+def _progress(call: _Call, text: str) -> None:
+    if not text.isspace():
+        call.watch.content()
+    if text and call.on_delta is not None:
+        call.on_delta(text)
+
+
+async def _refused(call: _Call, exchange: Exchange) -> CallError:
+    """Make the error for a status other than 200, with what its headers say about a retry."""
+    try:
+        body = await _read_whole(call, exchange, MAX_ERROR_BODY_BYTES)
+    except CallError:
+        body = b""  # the status says enough
+    if call.key:
+        body = body.replace(call.key.encode(), b"[key]")
+    error = call.family.read_error(exchange.status, body)
+    error.status = exchange.status
+    error.retry_after_s = retry_after_s(exchange.headers, datetime.now(UTC))
+    wish = should_retry(exchange.headers)
+    if wish is not None:
+        error.retry = wish
+    return error
+
+
+def _answer(call: _Call, prepared: Prepared, reply: Reply, request_id: str | None) -> Answer:
+    known = bounds(call.input_bytes, len(reply.text.encode()), call.request.max_output_tokens)
+    usage, cost_nanousd = call.family.read_usage(reply.raw_usage, known)
+    return Answer(
+        text=reply.text,
+        stop=reply.stop,
+        usage=usage,
+        schema_mode=prepared.schema_mode,
+        schema_changes=prepared.schema_changes,
+        refusal=reply.refusal,
+        request_id=request_id or reply.response_id,
+        model=reply.model,
+        service_tier=reply.service_tier,
+        first_content_ms=call.watch.first_content_ms,
+        took_ms=call.watch.took_ms,
+        provider_cost_nanousd=cost_nanousd,
+        raw_usage=reply.raw_usage,
+    )
+
+
+def _with_stream(error: CallError, call: _Call) -> CallError:
+    """Note on *error* what a stream had given before it failed."""
+    stream = call.stream
+    if stream is None:
+        return error
+    error.received_bytes = stream.received_bytes
+    if stream.raw_usage is not None:
+        known = bounds(call.input_bytes, stream.received_bytes, call.request.max_output_tokens)
+        error.usage, _ = call.family.read_usage(stream.raw_usage, known)
+    return error
+
+
+def _bare(error: CallError) -> CallError:
+    """Cut the links to frames and foreign errors, which hold the request."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _request_id(exchange: Exchange) -> str | None:
+    return next((text_of(exchange.headers[name]) for name in _REQUEST_IDS if name in exchange.headers), None)
+
+
+__all__ = ["FAMILIES", "HttpModelClient", "family_of"]

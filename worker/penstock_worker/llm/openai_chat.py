@@ -1,0 +1,186 @@
+"""OpenAI Chat Completions, and all that speaks it: vLLM, llama.cpp, LiteLLM, OpenRouter, Groq, xAI and others.
+
+Options of a target of this kind:
+
+=================== ========================= =============================================================
+``max_tokens_field`` ``max_completion_tokens`` the older ``max_tokens`` is what many other servers know
+``system_role``      ``system``                or ``developer``
+``strict_subset``    true                      false: the server takes any schema (vLLM, llama.cpp)
+``stream_usage``     true                      false: the server refuses ``stream_options``
+``done_marker``      true                      false: the server ends a stream without ``data: [DONE]``
+``headers``          {}                        further headers, such as ``openai-organization``
+``body``             {}                        further fields of the body; ours win
+=================== ========================= =============================================================
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from penstock_schemas.results import Usage
+from penstock_worker.llm.errors import BadResponseError, CallError
+from penstock_worker.llm.family import Prepared, Reply
+from penstock_worker.llm.openai_errors import classify, classify_object
+from penstock_worker.llm.openai_stream import ChatStream
+from penstock_worker.llm.openai_words import stop_reason
+from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target
+from penstock_worker.llm.strict_schema import Lowered, lower_schema
+from penstock_worker.llm.wire import excerpt, loads, mapping, text_of, utf8_length
+from penstock_worker.money.usage import Bounds, openai_usage, reported_cost_nanousd
+
+_OPTIONS: dict[str, tuple[type, tuple[str, ...]]] = {
+    "max_tokens_field": (str, ("max_completion_tokens", "max_tokens")),
+    "system_role": (str, ("system", "developer")),
+    "strict_subset": (bool, ()),
+    "stream_usage": (bool, ()),
+    "done_marker": (bool, ()),
+    "headers": (Mapping, ()),
+    "body": (Mapping, ()),
+}
+
+_IN_PROMPT = (
+    "Answer with one JSON object and nothing else: no code fence, no text before or after it. "
+    "It must be valid against this JSON Schema:\n"
+)
+
+
+class OpenAIChat:
+    """The family ``openai``."""
+
+    def check_options(self, target: Target) -> None:
+        """Raise ValueError naming the option that is unknown or has a wrong value."""
+        for name, value in target.options.items():
+            kind, words = _OPTIONS.get(name, (object, ()))
+            if name not in _OPTIONS:
+                raise ValueError(f"options.{name}: unknown; known are {', '.join(_OPTIONS)}")
+            if not isinstance(value, kind) or (words and value not in words):
+                raise ValueError(f"options.{name}: must be {' or '.join(words) or kind.__name__}")
+
+    def prepare(self, target: Target, request: CallRequest) -> Prepared:
+        """Make the body; the schema mode becomes weaker where the strict subset cannot express the schema."""
+        mode, lowered = _schema(target, request)
+        body = build_body(target, request, mode, lowered)
+        return Prepared("/chat/completions", body, mode, lowered.changes)
+
+    def headers(self, target: Target, key: str | None) -> dict[str, str]:
+        """The key as a bearer token, and the target's own headers."""
+        headers = {name.lower(): str(value) for name, value in target.options.get("headers", {}).items()}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        return headers
+
+    def read_answer(self, body: bytes) -> Reply:
+        """Read a whole body. Raises CallError for an error object, for no choices, for what is not JSON."""
+        return parse_answer(body)
+
+    def open_stream(self, target: Target) -> ChatStream:
+        """Begin to read a streamed answer."""
+        return ChatStream(
+            max_text_bytes=target.limits.max_body_bytes,
+            needs_done=target.options.get("done_marker", True),
+        )
+
+    def read_error(self, status: int, body: bytes) -> CallError:
+        """Classify a response whose status is not 200."""
+        return classify(status, body)
+
+    def read_usage(self, raw: Mapping[str, Any] | None, known: Bounds) -> tuple[Usage, int | None]:
+        """Disjoint buckets, and the provider's own cost where it names one."""
+        return openai_usage(raw, known), reported_cost_nanousd(raw)
+
+
+def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered: Lowered) -> dict[str, Any]:
+    """Make the request's body; *mode* and *lowered* are as :func:`_schema` decided."""
+    body: dict[str, Any] = {
+        **target.options.get("body", {}),
+        "model": target.model,
+        "messages": _messages(target, request, mode),
+        target.options.get("max_tokens_field", "max_completion_tokens"): request.max_output_tokens,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if mode is SchemaMode.JSON_SCHEMA:
+        shape = {"name": request.schema_name, "schema": lowered.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    elif mode is SchemaMode.JSON_OBJECT:
+        body["response_format"] = {"type": "json_object"}
+    return body | _stream_fields(target, request)
+
+
+def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:
+    if not request.stream:
+        return {}
+    if not target.options.get("stream_usage", True):
+        return {"stream": True}
+    return {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _schema(target: Target, request: CallRequest) -> tuple[SchemaMode | None, Lowered]:
+    """The mode to use, and the schema for the provider in mode ``json_schema``."""
+    if request.schema is None:
+        return None, Lowered(None, ())
+    mode = request.schema_mode or target.schema_mode
+    if mode is not SchemaMode.JSON_SCHEMA:
+        return mode, Lowered(None, ())
+    if not target.options.get("strict_subset", True):
+        return mode, Lowered(dict(request.schema), ())
+    lowered = lower_schema(request.schema)
+    return (mode if lowered.schema is not None else SchemaMode.JSON_OBJECT), lowered
+
+
+def _messages(target: Target, request: CallRequest, mode: SchemaMode | None) -> list[dict[str, str]]:
+    system = request.system
+    if mode in (SchemaMode.JSON_OBJECT, SchemaMode.PROMPT):
+        system = "\n\n".join(filter(None, (system, _IN_PROMPT + orjson.dumps(request.schema).decode())))
+    messages = [{"role": target.options.get("system_role", "system"), "content": system}] if system else []
+    messages.append({"role": "user", "content": request.user})
+    messages += [{"role": turn.role, "content": turn.text} for turn in request.turns]
+    return messages
+
+
+def parse_answer(body: bytes) -> Reply:
+    """Read a whole Chat Completions body. Raises CallError."""
+    top = loads(body)
+    if not isinstance(top, dict):
+        raise BadResponseError(detail=excerpt(body))
+    if top.get("error"):
+        raise classify_object(top["error"])
+    choice = _first_choice(top.get("choices"))
+    if choice is None:
+        raise BadResponseError(detail="no choices")
+    if choice.get("error"):
+        raise classify_object(choice["error"])
+    return _reply(top, choice, mapping(choice.get("message")))
+
+
+def _reply(top: Mapping[str, Any], choice: Mapping[str, Any], message: Mapping[str, Any]) -> Reply:
+    text, refusal = _text(message.get("content")), text_of(message.get("refusal"), 256)
+    utf8_length(text)
+    usage = top.get("usage")
+    return Reply(
+        text=text,
+        stop=StopReason.REFUSAL if refusal else stop_reason(choice.get("finish_reason")),
+        refusal=refusal,
+        response_id=text_of(top.get("id")),
+        model=text_of(top.get("model")),
+        service_tier=text_of(top.get("service_tier")),
+        raw_usage=usage if isinstance(usage, dict) else None,
+    )
+
+
+def _first_choice(choices: object) -> dict[str, Any] | None:
+    rows = [row for row in choices if isinstance(row, dict)] if isinstance(choices, list) else []
+    return next((row for row in rows if row.get("index", 0) == 0), None)
+
+
+def _text(content: object) -> str:
+    """The visible text: a string, or the text parts of a list (Mistral). Thinking parts are not answer."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = (mapping(part) for part in content)
+    return "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")

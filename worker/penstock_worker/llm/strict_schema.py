@@ -1,0 +1,248 @@
+"""A JSON Schema in the strict subset of OpenAI's structured outputs, and the way back.
+
+In the subset every object closes itself and requires all its properties, so that an optional property becomes
+one that may be null. What the subset cannot say is left out and named: the full schema is checked locally
+afterwards, whatever the provider promised. What it cannot express at all (free-form maps, values of any type,
+several ``allOf``) makes the schema "not lowerable"; it then goes into the prompt instead.
+
+The rules are those of OpenAI's guide to structured outputs. Its size limits are checked with what it publishes:
+5,000 properties, 10 levels, 1,000 enum values, 120,000 characters of names and enum values.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+MAX_PROPERTIES = 5_000
+MAX_LEVELS = 10
+MAX_ENUM_VALUES = 1_000
+MAX_NAME_CHARS = 120_000
+
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_KEPT = frozenset(
+    {"description", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+    | {"minItems", "maxItems"}
+)
+_ANNOTATIONS = frozenset(
+    {"title", "$schema", "$id", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"}
+    | {"$defs", "definitions"}
+)
+_STRUCTURE = frozenset(
+    {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}
+    | {"allOf", "$ref", "format", "pattern"}
+)
+_LOOK_AROUND = re.compile(r"\(\?[=!<]")
+_NULL = {"type": "null"}
+
+
+class Lowered(NamedTuple):
+    """A schema for the provider, and what became of the rest."""
+
+    schema: dict[str, Any] | None
+    """None when the subset cannot express it."""
+    changes: tuple[str, ...]
+    """What the provider is not told, each as JSON pointer and keyword; or the one reason why it is None."""
+
+
+class _NotLowerableError(Exception):
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"{pointer or '/'} {reason}")
+
+
+def lower_schema(schema: Mapping[str, Any]) -> Lowered:
+    """Put *schema* into the strict subset. Changes nothing in *schema*, raises nothing."""
+    work = _Lowering()
+    try:
+        return Lowered(work.root(schema), tuple(work.changes))
+    except _NotLowerableError as error:
+        return Lowered(None, (str(error),))
+
+
+class _Lowering:
+    def __init__(self) -> None:
+        self.changes: list[str] = []
+        self._properties = 0
+        self._enum_values = 0
+        self._name_chars = 0
+
+    def root(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        definitions = {**_mapping(schema.get("definitions")), **_mapping(schema.get("$defs"))}
+        head: Any = schema
+        for _ in range(8):
+            name = _definition_name(head.get("$ref")) if isinstance(head, Mapping) else None
+            head = definitions.get(name) if name is not None else head
+        lowered = self._node(head, "", 1)
+        if lowered.get("type") != "object":
+            raise _NotLowerableError("", "is not an object")
+        if definitions:
+            lowered["$defs"] = {
+                self._name(name): self._node(sub, f"/$defs/{name}", 1) for name, sub in definitions.items()
+            }
+        return lowered
+
+    def _node(self, schema: Any, at: str, level: int) -> dict[str, Any]:
+        if not isinstance(schema, Mapping):
+            raise _NotLowerableError(at, "allows anything" if schema is True else "allows nothing")
+        if level > MAX_LEVELS:
+            raise _NotLowerableError(at, f"is nested deeper than {MAX_LEVELS} levels")
+        schema = _merge_single_all_of(schema, at)
+        if "$ref" in schema:
+            return self._reference(schema, at)
+        lowered = {key: schema[key] for key in schema if key in _KEPT}
+        self._drop(schema, at)
+        branches = schema.get("anyOf", schema.get("oneOf"))
+        if branches is not None:
+            return {**lowered, "anyOf": self._union(schema, branches, at, level)}
+        if "enum" in schema or "const" in schema:
+            return {**lowered, **self._enum(schema, at)}
+        return {**lowered, **self._typed(schema, at, level)}
+
+    def _typed(self, schema: Mapping[str, Any], at: str, level: int) -> dict[str, Any]:
+        kind = schema.get("type") or _implied_type(schema)
+        if kind is None:
+            raise _NotLowerableError(at, "allows any type")
+        lowered: dict[str, Any] = {"type": kind}
+        kinds = [kind] if isinstance(kind, str) else list(kind)
+        if "object" in kinds:
+            lowered |= self._object(schema, at, level)
+        if "array" in kinds:
+            if not isinstance(schema.get("items"), Mapping):
+                raise _NotLowerableError(at, "has items of any type")
+            lowered["items"] = self._node(schema["items"], f"{at}/items", level + 1)
+        return lowered | self._text_rules(schema, at)
+
+    def _object(self, schema: Mapping[str, Any], at: str, level: int) -> dict[str, Any]:
+        properties = _mapping(schema.get("properties"))
+        extra = schema.get("additionalProperties", True)
+        if isinstance(extra, Mapping) or (extra is True and not properties):
+            raise _NotLowerableError(at, "is a map with free names")
+        required = set(schema.get("required", ()))
+        if required - properties.keys():
+            raise _NotLowerableError(at, "requires a property that it does not describe")
+        if schema.get("additionalProperties") is True:
+            self.changes.append(f"{at}/additionalProperties")
+        lowered = {}
+        for name, sub in properties.items():
+            inner = self._node(sub, f"{at}/properties/{name}", level + 1)
+            lowered[self._name(name)] = inner if name in required else _nullable(inner)
+        self._count(len(properties))
+        return {"properties": lowered, "required": list(properties), "additionalProperties": False}
+
+    def _union(self, schema: Mapping[str, Any], branches: Any, at: str, level: int) -> list[dict[str, Any]]:
+        if "oneOf" in schema:
+            if "anyOf" in schema:
+                raise _NotLowerableError(at, "has both anyOf and oneOf")
+            self.changes.append(f"{at}/oneOf")
+        beside = _STRUCTURE - {"anyOf", "oneOf", "type"}
+        if any(key in schema for key in beside):
+            raise _NotLowerableError(at, "has rules beside a union")
+        return [self._node(branch, f"{at}/anyOf/{index}", level) for index, branch in enumerate(branches)]
+
+    def _enum(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
+        values = [schema["const"]] if "const" in schema else list(schema["enum"])
+        if any(isinstance(value, dict | list) for value in values):
+            raise _NotLowerableError(at, "has an enum of objects or arrays")
+        self._enum_values += len(values)
+        self._name_chars += sum(len(value) for value in values if isinstance(value, str))
+        self._count(0)
+        kinds = list(dict.fromkeys(_type_name(value) for value in values))
+        return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": values}
+
+    def _reference(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
+        target = schema["$ref"]
+        if target == "#":
+            return {"$ref": "#"}
+        name = _definition_name(target)
+        if name is None:
+            raise _NotLowerableError(at, "refers to something else than a definition")
+        self.changes += [f"{at}/{key}" for key in schema if key != "$ref" and key not in _ANNOTATIONS | {"description"}]
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _text_rules(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
+        kept = {}
+        for key, fits in (("format", _known_format), ("pattern", _plain_pattern)):
+            if key in schema:
+                if fits(schema[key]):
+                    kept[key] = schema[key]
+                else:
+                    self.changes.append(f"{at}/{key}")
+        return kept
+
+    def _drop(self, schema: Mapping[str, Any], at: str) -> None:
+        known = _KEPT | _ANNOTATIONS | _STRUCTURE
+        self.changes += [f"{at}/{key}" for key in schema if key not in known]
+
+    def _name(self, name: str) -> str:
+        self._name_chars += len(name)
+        return name
+
+    def _count(self, properties: int) -> None:
+        self._properties += properties
+        if (
+            self._properties > MAX_PROPERTIES
+            or self._enum_values > MAX_ENUM_VALUES
+            or self._name_chars > MAX_NAME_CHARS
+        ):
+            raise _NotLowerableError("", "is larger than the provider accepts")
+
+
+def _merge_single_all_of(schema: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+    """pydantic writes ``{"allOf": [{"$ref": ...}], "description": ...}`` for a described reference."""
+    parts = schema.get("allOf")
+    if parts is None:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "allOf"}
+    if len(parts) != 1 or not isinstance(parts[0], Mapping) or rest.keys() & (_STRUCTURE | _KEPT) - {"description"}:
+        raise _NotLowerableError(at, "has several allOf")
+    return {**rest, **parts[0]}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    if _allows_null(schema):
+        return schema
+    branches = schema.get("anyOf")
+    if branches is not None:
+        return {**schema, "anyOf": [*branches, _NULL]}
+    return {"anyOf": [schema, _NULL]}
+
+
+def _allows_null(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type")
+    if kind == "null" or (isinstance(kind, list) and "null" in kind):
+        return "enum" not in schema or None in schema["enum"]
+    return any(_allows_null(branch) for branch in schema.get("anyOf", ()))
+
+
+def _implied_type(schema: Mapping[str, Any]) -> str | None:
+    if "properties" in schema:
+        return "object"
+    return "array" if "items" in schema else None
+
+
+def _definition_name(reference: object) -> str | None:
+    if not isinstance(reference, str):
+        return None
+    match = re.fullmatch(r"#/(?:\$defs|definitions)/([^/]+)", reference)
+    return match[1] if match else None
+
+
+def _known_format(value: object) -> bool:
+    return value in _FORMATS
+
+
+def _plain_pattern(value: object) -> bool:
+    return isinstance(value, str) and not _LOOK_AROUND.search(value)
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    return "integer" if isinstance(value, int) else "number"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
