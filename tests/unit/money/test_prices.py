@@ -1,0 +1,130 @@
+"""Prices: exact, rounded once, None when unknown."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_schemas.results import Usage
+from penstock_worker.money.prices import PriceError, PriceTable
+
+AT = datetime(2025, 6, 1, tzinfo=UTC)
+CHEAP = {"input_per_mtok": "0.15", "output_per_mtok": "0.60"}
+
+
+def test_price_from_the_table() -> None:
+    """gpt-4o-mini: 0.15 USD in, 0.60 USD out, 0.075 USD cached, per million tokens."""
+    usage = Usage(input_tokens=900, cache_read_tokens=100, output_tokens=400, reasoning_tokens=100)
+    assert PriceTable().price("openai/gpt-4o-mini", usage, AT) == 900 * 150 + 100 * 75 + 500 * 600
+
+
+@pytest.mark.parametrize("ref", ["openai/no-such-model", "no-such-provider/gpt-4o", "gpt-4o", "", "/"])
+def test_unknown_model_costs_none(ref: str) -> None:
+    """What has no price is unknown, not free."""
+    table = PriceTable()
+    assert table.price(ref, Usage(input_tokens=1, output_tokens=1), AT) is None
+    assert table.worst_case(ref, 1, 1, AT) is None
+    assert not table.knows(ref, AT)
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=1), Usage(output_tokens=1)])
+def test_unknown_usage_costs_none(usage: Usage) -> None:
+    """Without an input or an output count there is no cost."""
+    assert PriceTable({"a/b": CHEAP}).price("a/b", usage, AT) is None
+
+
+def test_override_beats_the_table() -> None:
+    """A configured price is used for a model that the table knows."""
+    table = PriceTable({"openai/gpt-4o-mini": {"input_per_mtok": "1", "output_per_mtok": "2"}})
+    assert table.price("openai/gpt-4o-mini", Usage(input_tokens=10, output_tokens=10), AT) == 30_000
+
+
+def test_explicit_zero_is_free() -> None:
+    """A local model is free when the configuration says so, which is not the same as unknown."""
+    table = PriceTable({"vllm/llama": {"input_per_mtok": "0", "output_per_mtok": 0}})
+    assert table.price("vllm/llama", Usage(input_tokens=10, output_tokens=10), AT) == 0
+    assert table.worst_case("vllm/llama", 10, 10, AT) == 0
+
+
+def test_half_a_nano_rounds_up_once() -> None:
+    """Rounding happens on the sum, half up: 0.25 + 0.25 nano-USD is 0.5, which is 1."""
+    table = PriceTable({"a/b": {"input_per_mtok": "0.00025", "output_per_mtok": "0.00025"}})
+    assert table.price("a/b", Usage(input_tokens=1, output_tokens=1), AT) == 1
+    assert table.price("a/b", Usage(input_tokens=1, output_tokens=0), AT) == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ({"input_per_mtok": 0.15, "output_per_mtok": "1"}, "a/b.input_per_mtok"),
+        ({"input_per_mtok": "-1", "output_per_mtok": "1"}, "a/b.input_per_mtok"),
+        ({"input_per_mtok": "NaN", "output_per_mtok": "1"}, "a/b.input_per_mtok"),
+        ({"input_per_mtok": "x", "output_per_mtok": "1"}, "a/b.input_per_mtok"),
+        ({"input_per_mtok": "150000", "output_per_mtok": "1"}, "a/b.input_per_mtok"),
+        ({"input_per_mtok": "1"}, "a/b.output_per_mtok"),
+        ({**CHEAP, "inputt": "1"}, "a/b.inputt"),
+        ({**CHEAP, "cache_read_per_mtok": True}, "a/b.cache_read_per_mtok"),
+    ],
+)
+def test_bad_override_names_its_key(raw: dict[str, Any], key: str) -> None:
+    """A price that cannot be meant is refused at the start."""
+    with pytest.raises(PriceError, match=key):
+        PriceTable({"a/b": raw})
+
+
+def test_tier_without_a_price_is_unknown() -> None:
+    """A tier that the table does not price is not priced as the standard one."""
+    table, usage = PriceTable(), Usage(input_tokens=1000, output_tokens=1000)
+    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="no-such-tier") is None
+    standard = table.price("openai/gpt-4o-mini", usage, AT)
+    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="default") == standard
+
+
+def test_version_changes_with_the_overrides() -> None:
+    """The ledger can tell which prices were used."""
+    assert PriceTable().version != PriceTable({"a/b": CHEAP}).version
+    assert PriceTable().version == PriceTable({}).version
+
+
+buckets = st.integers(0, 50_000)
+
+
+@given(buckets, buckets, buckets, buckets, buckets)
+@pytest.mark.parametrize("ref", ["anthropic/claude-haiku-4-5", "openai/gpt-4o-mini", "google/gemini-2.5-pro", "a/b"])
+def test_worst_case_bounds_every_price(ref: str, fresh: int, read: int, written: int, out: int, think: int) -> None:
+    """No split of the same tokens over the buckets costs more than the worst case."""
+    table = PriceTable({"a/b": {**CHEAP, "cache_write_per_mtok": "9", "reasoning_per_mtok": "7"}})
+    usage = Usage(
+        input_tokens=fresh,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=out,
+        reasoning_tokens=think,
+    )
+    cost = table.price(ref, usage, AT)
+    worst = table.worst_case(ref, fresh + read + written, out + think, AT)
+    assert cost is not None
+    assert worst is not None
+    assert 0 <= cost <= worst
+
+
+def test_pricing_needs_no_network_and_no_thread() -> None:
+    """Nothing connects, and no updater runs, when a price is asked for."""
+    code = """
+import socket, threading
+def refuse(*a): raise AssertionError("network")
+socket.socket.connect = refuse; socket.getaddrinfo = refuse
+from datetime import datetime, UTC
+from penstock_schemas.results import Usage
+from penstock_worker.money.prices import PriceTable
+import sys
+assert "genai_prices" not in sys.modules
+at = datetime(2025, 6, 1, tzinfo=UTC)
+assert PriceTable().price("openai/gpt-4o-mini", Usage(input_tokens=1, output_tokens=1), at) == 750
+assert threading.active_count() == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
