@@ -45,7 +45,7 @@ _CONTROL: Final = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11}
 _PUNCTUATION: Final = frozenset("^$\\.*+?()[]{}|/-\"'!#%&,:;<=>@_`~ ")
 _MINORS: Final = {"L": "ultmo", "M": "nce", "N": "dlo", "P": "cdseifo", "S": "mcko", "Z": "slp"}
 _CATEGORIES: Final = frozenset([major + minor for major, minors in _MINORS.items() for minor in ("", *minors)])
-_UNICODE_STATES: Final = 300
+_UNICODE_STATES: Final = 1_000
 _WIDE_STATES: Final = 12
 
 
@@ -171,7 +171,7 @@ class _Parser:
         if char == "(":
             return self.group()
         if char == "[":
-            return _class(self.char_class())
+            return self.char_class()
         if char == ".":
             return _Part(ranges=_ALL, states=_WIDE_STATES)
         if char in "^$":
@@ -240,14 +240,18 @@ class _Parser:
             self.fail("escapes NUL or half of a surrogate pair")
         return number, number
 
-    def char_class(self) -> _Ranges:
+    def char_class(self) -> _Part:
         negated = self.take("^")
         ranges: _Ranges = []
+        categories = 0
         while not self.take("]"):
+            categories += self.peek("\\p") or self.peek("\\P")
             ranges += self.class_item()
         if not ranges:
             self.fail("has an empty class")
-        return _complement(ranges) if negated else ranges
+        part = _class(_complement(ranges) if negated else ranges)
+        part.states += categories * _UNICODE_STATES
+        return part
 
     def class_item(self) -> _Ranges:
         first = self.class_member()
@@ -276,8 +280,8 @@ def _is_count(text: str) -> bool:
 
 
 def _class(ranges: _Ranges) -> _Part:
-    wide = any(last > 127 for _, last in ranges)
-    return _Part(ranges=ranges, states=_WIDE_STATES if wide else 1)
+    wide = sum(last > 127 for _, last in ranges)
+    return _Part(ranges=ranges, states=_WIDE_STATES * wide if wide else 1)
 
 
 def _joined(parts: list[_Part], *, optional: Callable[[Iterable[bool]], bool]) -> _Part:

@@ -31,8 +31,8 @@ class Event(Contract):
     at: AwareDatetime
     run: int = Field(ge=1)
     data: dict[str, Any] = Field(default_factory=dict)
-    """``scheduled``: ``due_at_ms`` and ``reason``; ``running``: ``attempt``; ``progress``: ``stage`` and what belongs to it;
-    ``delta``: ``attempt`` and ``text``; a terminal one: ``quality`` or ``code``."""
+    """``scheduled``: ``due_at_ms`` and ``reason``; ``running``: ``attempt``; ``progress``: ``stage``, ``target`` and
+    what belongs to it; ``delta``: ``attempt``, ``call`` and ``text``; a terminal one: ``quality`` or ``code``."""
 
     @property
     def terminal(self) -> bool:

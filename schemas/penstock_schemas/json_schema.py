@@ -45,6 +45,8 @@ MAX_SUBSCHEMAS: Final = 10_000
 """Subschemas with all references written out; a recursive reference counts once."""
 MAX_PATTERN_CHARACTERS: Final = 8_192
 """Characters of all patterns together."""
+MAX_PATTERN_STATES: Final = 100_000
+"""Estimated automaton states of all patterns together: what compiling them costs."""
 _MAX_PARTS: Final = 33_000
 
 DIALECTS: Final = {
@@ -120,6 +122,7 @@ class _Gate:
         self.schema = schema
         self.not_in_dialect = frozenset[str]()
         self.pattern_characters = 0
+        self.pattern_states = 0
         self.subschemas = 0
         self.units = Units()
         self.unit = "#"
@@ -259,9 +262,11 @@ def _pattern(gate: _Gate, value: Any, path: Path) -> None:
     if gate.pattern_characters > MAX_PATTERN_CHARACTERS:
         refuse(path, f"brings the patterns to more than {MAX_PATTERN_CHARACTERS} characters together")
     try:
-        check_pattern(value)
+        gate.pattern_states += check_pattern(value)
     except PatternError as error:
         refuse(path, f"is a pattern that {error}")
+    if gate.pattern_states > MAX_PATTERN_STATES:
+        refuse(path, "makes the patterns together too large, with their repetitions written out")
 
 
 _RULES: Final[dict[str, _Rule]] = {

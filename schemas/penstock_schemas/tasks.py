@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
 
 from pydantic import (
     AfterValidator,
@@ -172,16 +172,16 @@ class Classify(TaskInput[Labels]):
     allow_none: Annotated[bool, Field(strict=True)] = False
     """True: none of these is an answer too (an empty list)."""
 
-    def __init__(
-        self,
-        *,
-        text: str,
-        labels: Sequence[str] | Mapping[str, str | None],
-        multi_label: bool = False,
-        allow_none: bool = False,
-        **unknown: object,
-    ) -> None:
-        super().__init__(text=text, labels=labels, multi_label=multi_label, allow_none=allow_none, **unknown)
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            text: str,
+            labels: Sequence[str] | Mapping[str, str | None],
+            multi_label: bool = False,
+            allow_none: bool = False,
+        ) -> None: ...
 
 
 def _as_schema(value: object) -> object:

@@ -1,42 +1,46 @@
 -- include: record
 --[[
 Include of the claim: what a claimed Penstock job is. Moves its record to running and gives the attempt to the
-worker. TASKS, the tasks this worker knows, and RECORD_VERSION are pasted ahead of it.
+worker. TASKS, a set of the tasks this worker knows, and RECORD_VERSION are pasted ahead of it.
 
-Returns an array of strings, its first naming the case:
+Returns an array, its first element naming the case:
   {"run", request, journal (names and values), run, attempt, calls, created_at, deadline_at or "", target or "",
    cost_nanousd, now}
-  {"cancel", run, attempt}   a cancel was asked for while it ran; the record is running again
+  {"cancel", run, attempt}   a cancel was asked for while it ran
   {"expire", run, attempt}   its deadline passed before its first attempt
-  {"over"}                   its run has ended: only the queue entry is left
-  {"gone"}                   there is no record: only the queue entry is left
-  {"corrupt", what}          the record is not readable
-or false: not for this worker, leave it to another (a newer version, an unknown or paused task).
+false: not for this worker, leave it to another (a newer version, an unknown or paused task);
+nil: the queue entry has no record, or its run has ended: the entry is dropped, and counted as dropped.
+Raises an error that says what is wrong with the record when it cannot be read; nothing is written then.
 ]]
+local OVER = {succeeded = true, degraded = true, dead = true, cancelled = true, expired = true}
+local WAITS = {queued = true, scheduled = true, running = true}
+
+local function whole(value, least, what)
+  local number = tonumber(value)
+  if not number or number < least or number % 1 ~= 0 then error(what .. " is not a number it can be", 0) end
+  return number
+end
+
 local function start(job_id, token, now, deaths)
   local at = keys_of(job_id)
-  local row = redis.pcall("HMGET", at.record, "v", "tenant", "task", "state", "run", "attempt", "calls",
-    "created_at", "deadline_at", "target", "cancel", "cost_nanousd")
-  if row.err then return {"corrupt", "record is not a hash"} end
-  local version, tenant, task, state, run, attempt, calls, created, deadline, target, cancel, cost = unpack(row, 1, 12)
-  if not (version or tenant or state) then return {"gone"} end
-  if not tonumber(version) then return {"corrupt", "version"} end
-  if tonumber(version) > RECORD_VERSION then return false end
-  if not (tenant and task and tonumber(run) and tonumber(calls) and tonumber(created)) then
-    return {"corrupt", "a field is missing"}
+  local version, tenant, task, state, run, attempt, calls, created, deadline, target, cancel, cost = unpack(
+    redis.call("HMGET", at.record, "v", "tenant", "task", "state", "run", "attempt", "calls", "created_at",
+      "deadline_at", "target", "cancel", "cost_nanousd"))
+  if not (version or tenant or state) or OVER[state] then
+    redis.call("HINCRBY", KEY.COUNTS, "dropped", 1)
+    return nil
   end
-  if not tonumber(attempt) or tonumber(attempt) < 0 then return {"corrupt", "attempt"} end
-  if state ~= "queued" and state ~= "scheduled" and state ~= "running" then
-    if state == "succeeded" or state == "degraded" or state == "dead" or state == "cancelled" or state == "expired" then
-      return {"over"}
-    end
-    return {"corrupt", "state"}
-  end
+  if whole(version, 1, "version") > RECORD_VERSION then return false end
+  if not WAITS[state] then error("state is not one that it knows", 0) end
+  if not (tenant and task) then error("tenant or task is missing", 0) end
+  whole(run, 1, "run")
+  whole(calls, 0, "calls")
+  whole(created, 0, "created_at")
+  attempt = whole(attempt, 0, "attempt")
   if not TASKS[task] or redis.call("SISMEMBER", KEY.PAUSED, "task:" .. task) == 1 then return false end
-  local request = redis.pcall("GET", at.request)
-  if not request or request.err then return {"corrupt", "request"} end
-  local journal = redis.pcall("HGETALL", at.journal)
-  if journal.err then return {"corrupt", "journal is not a hash"} end
+  local request = redis.call("GET", at.request)
+  if not request then error("its request is missing", 0) end
+  local journal = redis.call("HGETALL", at.journal)
 
   -- A holder that vanished is no failure of the job: its attempt goes on under the same number.
   if deaths == 0 or state ~= "running" then attempt = attempt + 1 end

@@ -1,0 +1,81 @@
+"""From settings to a worker that is ready to run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from penstock_schemas.errors import ConfigurationError
+from penstock_worker.llm.port import CallLimits, SchemaMode, Target
+from penstock_worker.llm.secrets import SecretRef
+from penstock_worker.prompts.prompt import load_prompt
+from penstock_worker.routing.routes import DEFAULT, Route, Routes
+from penstock_worker.settings import ProviderSection, Settings
+from penstock_worker.tasks.definition import Task, tasks
+
+BUILT_IN = ("summarize", "classify", "extract")
+
+
+def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
+    """Import the three tasks and those of ``worker.tasks``; all that have a route.
+
+    Raises ConfigurationError for a module that cannot be imported.
+    """
+    for name in BUILT_IN:
+        importlib.import_module(f"penstock_worker.tasks.{name}")
+    for module in settings.worker.tasks:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigurationError("worker.tasks", f"{module} cannot be imported: {error}") from None
+    known = dict(tasks())
+    unknown = sorted(settings.routes.keys() - known.keys() - {DEFAULT})
+    if unknown:
+        raise ConfigurationError(f"routes.{unknown[0]}", f"there is no such task; known: {', '.join(sorted(known))}")
+    return {name: task for name, task in known.items() if name in settings.routes or DEFAULT in settings.routes}
+
+
+def make_routes(settings: Settings, config_folder: Path) -> Routes:
+    """The routes and all targets they name. Raises ConfigurationError for a prompt that cannot be read."""
+    targets = {
+        name: make_target(name, settings.providers) for section in settings.routes.values() for name in section.targets
+    }
+    routes = {
+        name: Route(
+            name=name,
+            targets=tuple(targets[target] for target in section.targets),
+            max_output_tokens=section.max_output_tokens,
+            temperature=section.temperature,
+            fallback=section.fallback != "none",
+            prompt=load_prompt(config_folder / "prompts", section.prompt) if section.prompt else None,
+        )
+        for name, section in settings.routes.items()
+    }
+    return Routes(routes, targets)
+
+
+def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
+    """The target ``provider/model``."""
+    provider_name, model = name.split("/", 1)
+    provider = providers[provider_name]
+    limits = provider.limits
+    return Target(
+        name=name,
+        kind=provider.kind,
+        model=model,
+        base_url=provider.base_url,
+        api_key=_secret(provider),
+        limits=CallLimits(limits.connect_s, limits.first_content_s, limits.content_idle_s, limits.whole_call_s),
+        schema_mode=SchemaMode(provider.schema_mode),
+        allow_private=provider.allow_private,
+        ca_file=str(provider.ca_file) if provider.ca_file else None,
+        options=provider.options,
+    )
+
+
+def _secret(provider: ProviderSection) -> SecretRef | None:
+    if provider.api_key is None:
+        return None
+    return SecretRef(env=provider.api_key.env, file=provider.api_key.file)

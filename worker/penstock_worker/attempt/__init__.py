@@ -1,0 +1,1 @@
+"""One attempt at a job: prepare, call, judge, decide, write."""

@@ -1,0 +1,106 @@
+"""The record that one attempt is about."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from penstock_schemas.errors import CorruptRecordError
+from penstock_schemas.jobs import JobRequest
+from penstock_worker.attempt.journal import CallEntry, Journal, read_journal
+from penstock_worker.engine.lease import Lease
+from penstock_worker.routing.routes import Route
+from penstock_worker.tasks.definition import Task
+
+CALLS_PER_ATTEMPT = 6
+"""Provider requests that a run may make for each attempt it is allowed: re-asks, other targets, and what is lost."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt: the job as it was asked for, what has happened to it, and where it may go."""
+
+    lease: Lease
+    request: JobRequest
+    task: Task[Any]
+    asked: Any
+    """The task's input."""
+    route: Route
+    run: int
+    number: int
+    """From 1; charged attempts of this run, this one included."""
+    created_at_ms: int
+    started_at_ms: int
+    started: float
+    """``time.monotonic()`` at the start."""
+    deadline_at_ms: int | None
+    journal: Journal
+    made: list[CallEntry] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        return self.lease.job_id
+
+    @property
+    def deadline(self) -> float | None:
+        """The job's deadline by ``time.monotonic()``; None without one."""
+        if self.deadline_at_ms is None:
+            return None
+        return self.started + (self.deadline_at_ms - self.started_at_ms) / 1000
+
+    @property
+    def max_calls(self) -> int:
+        """The envelope: provider requests that this run may make in all."""
+        return self.request.max_attempts * CALLS_PER_ATTEMPT
+
+    @property
+    def last(self) -> bool:
+        """Whether a failure of this attempt is the run's."""
+        return self.number >= self.request.max_attempts
+
+    def now_ms(self) -> int:
+        """Redis' time, as far as it can be told from its time at the claim."""
+        return self.started_at_ms + round((time.monotonic() - self.started) * 1000)
+
+    def late_by(self, delay_s: float = 0.0) -> bool:
+        """Whether the deadline has passed, or will have in *delay_s*."""
+        return self.deadline is not None and time.monotonic() + delay_s >= self.deadline
+
+    def spent_nanousd(self) -> int:
+        """What this run's calls cost or may have cost so far; a call of unknown price counts as nothing."""
+        ends = [call.end for call in self.journal.of_run()]
+        return sum((end.get("cost_nanousd") or 0) + end.get("uncertain_nanousd", 0) for end in ends)
+
+
+def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Any) -> Attempt:
+    """The attempt that a claimed record's payload describes. Raises CorruptRecordError when it cannot be read."""
+    _, request_json, journal, run, number, _calls, created, deadline, target, _cost, now = lease.payload
+    try:
+        request = JobRequest.model_validate_json(request_json)
+        task = tasks[request.task]
+        asked = task.input_type.model_validate(request.input)
+        run, number = int(run), int(number)
+        return Attempt(
+            lease=lease,
+            request=request,
+            task=task,
+            asked=asked,
+            route=routes.route(request.task, target.decode() or None),
+            run=run,
+            number=number,
+            created_at_ms=int(created),
+            started_at_ms=int(now),
+            started=time.monotonic(),
+            deadline_at_ms=int(deadline) if deadline else None,
+            journal=read_journal(journal, run, number),
+        )
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        raise CorruptRecordError(
+            lease.job_id, f"its request does not fit the contract at {where or 'the root'}"
+        ) from None
+    except (KeyError, ValueError) as error:
+        raise CorruptRecordError(lease.job_id, f"{type(error).__name__} in its request or journal") from None

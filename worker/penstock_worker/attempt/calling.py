@@ -1,0 +1,196 @@
+"""One provider call, so that it is never lost and never made twice for nothing.
+
+1. If the journal has this step already, its end is taken from there, and nothing is sent.
+2. The most it can cost is worked out; what does not fit the job's own limit is not sent.
+3. The intent is written down. Without that nothing is sent.
+4. The call is made, under the target's limits and the job's deadline.
+5. What it came to is written down before anybody looks at it: answer, tokens, cost, or that this is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from penstock_schemas.results import BUCKETS
+from penstock_store.batcher import Encodable
+from penstock_worker.attempt.attempt import Attempt
+from penstock_worker.attempt.journal import (
+    CallEntry,
+    EndKind,
+    answer_from_json,
+    answer_to_json,
+    error_from_json,
+    error_to_json,
+)
+from penstock_worker.attempt.store import AttemptStore, Intended
+from penstock_worker.llm.errors import CallError
+from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
+from penstock_worker.money.costing import Costing
+from penstock_worker.money.usage import token_bound
+
+Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode"]
+
+
+class NotCalled(Exception):
+    """A call was not made."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        """``lost``, ``cancelled``, ``envelope_spent``, ``over_budget`` or ``unknown_price``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes provider calls for attempts."""
+
+    store: AttemptStore
+    client: ModelClient
+    prices: Costing
+
+    async def call(
+        self,
+        attempt: Attempt,
+        target: Target,
+        request: CallRequest,
+        purpose: Purpose,
+        on_delta: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Make this step's call, or take its end from the journal. Raises CallError or NotCalled."""
+        while (past := attempt.journal.next_past()) is not None:
+            if past.kind is not None and past.kind != "unknown":
+                attempt.made.append(past)
+                return _replayed(past)
+            if past.kind is None:
+                await self._settle_unknown(attempt, past)
+        entry, held = await self._intend(attempt, target, request, purpose)
+        try:
+            answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=on_delta)
+        except CallError as error:
+            await self._settle_error(attempt, target, entry, held, error)
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._settle_unknown(attempt, entry))
+            raise
+        cost = self.prices.cost(target, answer)
+        end = answer_to_json(answer)
+        await self._settle(attempt, entry, "answered", end, cost=cost, uncertain=0)
+        return answer
+
+    async def _intend(
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
+    ) -> tuple[CallEntry, int | None]:
+        held = self._worst_case(target, request)
+        _check_limit(attempt, held)
+        entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
+        allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls)
+        if allowed is not Intended.YES:
+            raise NotCalled(allowed.name.lower())
+        attempt.journal.add(entry)
+        attempt.made.append(entry)
+        return entry, held
+
+    def _worst_case(self, target: Target, request: CallRequest) -> int | None:
+        parts = [request.system, request.user, *(turn.text for turn in request.turns)]
+        size = sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
+        return self.prices.worst_case(target, token_bound(size), request.max_output_tokens)
+
+    async def _settle_error(
+        self, attempt: Attempt, target: Target, entry: CallEntry, held: int | None, error: CallError
+    ) -> None:
+        end = error_to_json(error)
+        if error.billed == "no":
+            await self._settle(attempt, entry, "failed", end, cost=0, uncertain=0)
+        elif error.billed == "yes" and error.usage is not None:
+            cost = self.prices.cost_of(target, error.usage)
+            await self._settle(attempt, entry, "failed", end, cost=cost, uncertain=0)
+        else:
+            await self._settle(attempt, entry, "failed", end, **_unknown(held))
+
+    async def _settle_unknown(self, attempt: Attempt, entry: CallEntry) -> None:
+        """A call that was sent, perhaps, and whose end nobody saw: the most it can have cost stays on the books."""
+        end = {"error": "interrupted", "billed": "unknown"}
+        await self._settle(attempt, entry, "unknown", end, **_unknown(entry.intent.get("held_nanousd")))
+
+    async def _settle(
+        self,
+        attempt: Attempt,
+        entry: CallEntry,
+        kind: EndKind,
+        end: dict[str, Any],
+        *,
+        cost: int | None,
+        uncertain: int,
+    ) -> None:
+        entry.kind = kind
+        entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain}
+        await self.store.settle(
+            attempt.lease,
+            entry.id,
+            kind,
+            entry.end,
+            cost_nanousd=cost,
+            uncertain_nanousd=uncertain,
+            ledger=_ledger(attempt, entry, self.prices.version),
+        )
+
+
+def _unknown(held: int | None) -> dict[str, Any]:
+    """Cost and uncertainty of a call that may have been billed; both are unknown where the price is."""
+    return {"cost": 0 if held is not None else None, "uncertain": held or 0}
+
+
+def _replayed(past: CallEntry) -> Answer:
+    if past.kind == "answered":
+        return answer_from_json(past.end)
+    raise error_from_json(past.end)
+
+
+def _check_limit(attempt: Attempt, held: int | None) -> None:
+    """Keep a job with a limit of its own within it, whatever the next call may come to."""
+    limit = attempt.request.max_cost_nanousd
+    if limit is None:
+        return
+    if held is None:
+        raise NotCalled("unknown_price")
+    if attempt.spent_nanousd() + held > limit:
+        raise NotCalled("over_budget")
+
+
+def _intent(attempt: Attempt, target: Target, purpose: Purpose, held: int | None) -> dict[str, Any]:
+    prompt = attempt.route.prompt or attempt.task.prompt
+    return {
+        "stage": "calling",
+        "attempt": attempt.number,
+        "target": target.name,
+        "prompt": prompt.name,
+        "purpose": purpose,
+        "held_nanousd": held,
+        "at_ms": attempt.now_ms(),
+    }
+
+
+def _ledger(attempt: Attempt, entry: CallEntry, price_version: str) -> Mapping[str, Encodable]:
+    """The ledger's fields; an absent one is unknown."""
+    end, usage = entry.end, entry.usage
+    fields: dict[str, Any] = {
+        "tenant": attempt.request.tenant,
+        "task": attempt.request.task,
+        "target": entry.intent["target"],
+        "prompt": entry.intent["prompt"],
+        "purpose": entry.intent["purpose"],
+        "held_nanousd": entry.intent["held_nanousd"],
+        "sent_at_ms": entry.intent["at_ms"],
+        "prices": price_version,
+        "billed": end.get("billed", "yes"),
+        **{
+            name: end.get(name)
+            for name in ("model", "request_id", "error", "service_tier", "first_content_ms", "took_ms")
+        },
+        **({name: getattr(usage, name) for name in BUCKETS} if usage else {}),
+        "suspect": int(usage.suspect) if usage else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,147 @@
+"""The provider calls of a job, as Redis keeps them: each one's intent before it was sent, and its end.
+
+An attempt that goes on after its worker died walks the same steps again. Where the journal has the end of a call
+it is taken from there, so an answer that was paid for is never bought twice; a call without an end is settled as
+unknown, and a new one is made under a new number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from penstock_schemas.results import Usage
+from penstock_worker.llm.errors import CallError
+from penstock_worker.llm.port import Answer, SchemaMode, StopReason
+
+EndKind = Literal["answered", "failed", "unknown"]
+
+
+@dataclass(slots=True)
+class CallEntry:
+    """One call: what was intended, and what it came to once that is known."""
+
+    id: str
+    """``<run>.<attempt>.<number>``."""
+    intent: dict[str, Any]
+    kind: EndKind | None = None
+    end: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Run, attempt and number."""
+        run, attempt, number = self.id.split(".")
+        return int(run), int(attempt), int(number)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens it took; None when that is not known."""
+        return Usage.model_validate(self.end["usage"]) if self.end.get("usage") else None
+
+
+class Journal:
+    """The calls of one job, oldest first, and a cursor over those of the attempt that goes on."""
+
+    def __init__(self, calls: list[CallEntry], run: int, attempt: int) -> None:
+        self.calls = sorted(calls, key=lambda call: call.place)
+        self._run, self._attempt = run, attempt
+        self._ahead = deque(call for call in self.calls if call.place[:2] == (run, attempt))
+
+    def of_run(self) -> list[CallEntry]:
+        """The calls of the current run."""
+        return [call for call in self.calls if call.place[0] == self._run]
+
+    def next_past(self) -> CallEntry | None:
+        """The next call that this attempt has made already; None when all have been walked."""
+        return self._ahead.popleft() if self._ahead else None
+
+    def next_id(self) -> str:
+        """An id for a new call of this attempt."""
+        made = [call.place[2] for call in self.calls if call.place[:2] == (self._run, self._attempt)]
+        return f"{self._run}.{self._attempt}.{max(made, default=0) + 1}"
+
+    def add(self, call: CallEntry) -> None:
+        """Note a call that was just made."""
+        self.calls.append(call)
+
+
+def read_journal(flat: Sequence[bytes], run: int, attempt: int) -> Journal:
+    """From the names and values of the hash. Raises ValueError (or KeyError) if it cannot be read."""
+    fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    calls = [
+        CallEntry(name, orjson.loads(value))
+        for name, value in fields.items()
+        if name.count(".") == 2 and ":" not in name
+    ]
+    for call in calls:
+        if (end := fields.get(f"{call.id}:end")) is not None:
+            kind, _, text = end.partition(b" ")
+            call.kind, call.end = kind.decode(), orjson.loads(text)  # type: ignore[assignment]
+    return Journal(calls, run, attempt)
+
+
+def answer_to_json(answer: Answer) -> dict[str, Any]:
+    """What is kept of an answer: all that the next steps need."""
+    return {
+        "text": answer.text,
+        "stop": answer.stop.value,
+        "usage": answer.usage.model_dump(mode="json") if answer.usage else None,
+        "schema_mode": answer.schema_mode.value if answer.schema_mode else None,
+        "request_id": answer.request_id,
+        "model": answer.model,
+        "service_tier": answer.service_tier,
+        "first_content_ms": answer.first_content_ms,
+        "took_ms": answer.took_ms,
+    }
+
+
+def answer_from_json(end: dict[str, Any]) -> Answer:
+    """The answer that :func:`answer_to_json` kept."""
+    return Answer(
+        text=end["text"],
+        stop=StopReason(end["stop"]),
+        usage=Usage.model_validate(end["usage"]) if end["usage"] else None,
+        schema_mode=SchemaMode(end["schema_mode"]) if end["schema_mode"] else None,
+        request_id=end["request_id"],
+        model=end["model"],
+        service_tier=end["service_tier"],
+        first_content_ms=end["first_content_ms"],
+        took_ms=end["took_ms"],
+    )
+
+
+def error_to_json(error: CallError) -> dict[str, Any]:
+    """What is kept of a call's error; the provider's own words stay out."""
+    return {
+        "error": error.code,
+        "status": error.status,
+        "retry": error.retry,
+        "retry_after_s": error.retry_after_s,
+        "billed": error.billed,
+        "sent": error.sent,
+        "request_id": error.request_id,
+        "usage": error.usage.model_dump(mode="json") if error.usage else None,
+    }
+
+
+def error_from_json(end: dict[str, Any]) -> CallError:
+    """The error that :func:`error_to_json` kept; a code that this version does not know is a plain CallError."""
+    kind = _error_classes(CallError).get(end["error"], CallError)
+    return kind(
+        sent=end["sent"],
+        status=end["status"],
+        retry=end["retry"],
+        retry_after_s=end["retry_after_s"],
+        request_id=end["request_id"],
+    )
+
+
+def _error_classes(base: type[CallError]) -> dict[str, type[CallError]]:
+    found = {base.code: base} if "code" in vars(base) else {}
+    for kind in base.__subclasses__():
+        found.update(_error_classes(kind))
+    return found

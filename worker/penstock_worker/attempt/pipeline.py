@@ -1,0 +1,195 @@
+"""One attempt, from a claimed record to an outcome.
+
+    for each target of the route:  ask ─► call ─► judge ─┬─► succeeded
+                                    ▲                    │
+                                    └── one remedy ◄─────┤
+                                                         └─► trouble ─► next target
+    no target left:  retry later, or the task's fallback, or dead
+
+Nothing here writes the outcome: that is :mod:`.writing`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from penstock_schemas.results import JobFailure, MadeBy
+from penstock_worker.attempt.attempt import Attempt
+from penstock_worker.attempt.backoff import backoff_s
+from penstock_worker.attempt.calling import Caller, NotCalled, Purpose
+from penstock_worker.attempt.deltas import Deltas
+from penstock_worker.attempt.judging import Accepted, Rejected, judge
+from penstock_worker.attempt.outcome import Cancelled, Dead, Degraded, Lost, Outcome, Retry, Succeeded
+from penstock_worker.attempt.reading import Reader
+from penstock_worker.llm.errors import CallError, SchemaUnsupportedError, ThrottledError
+from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+
+EXCERPT_CHARS = 1_000
+"""How much of a rejected answer is shown to the model again; a prompt never grows with its failures."""
+
+LARGER_CAP = 2
+"""By how much the output cap grows, once, after a cut-off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a target gave no result."""
+
+    code: str
+    message: str
+    retry: bool
+    """A later attempt may go better."""
+    next_target: bool
+    charged: bool = True
+    """Whether the attempt counts as failed for it; a throttle does not."""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The steps of an attempt and what they need; one for all attempts of a process."""
+
+    caller: Caller
+    reader: Reader
+    luck: random.Random = field(default_factory=random.SystemRandom)
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Work the attempt out. Raises only what cancels it."""
+        troubles: list[Trouble] = []
+        try:
+            for target in attempt.route.targets:
+                if attempt.late_by():
+                    break
+                got = await self._try(attempt, target)
+                if isinstance(got, Succeeded):
+                    return got
+                troubles.append(got)
+                if not got.next_target:
+                    break
+        except NotCalled as stop:
+            return await self._not_called(attempt, stop, troubles)
+        decided = decide(attempt, troubles, self.luck.random())
+        return decided if isinstance(decided, Retry) else await give_up(attempt, decided)
+
+    async def _not_called(self, attempt: Attempt, stop: NotCalled, troubles: list[Trouble]) -> Outcome:
+        if stop.why == "lost":
+            return Lost()
+        if stop.why == "cancelled":
+            return Cancelled()
+        last = troubles[-1].code if troubles else None
+        return await give_up(attempt, JobFailure(code=stop.why, message=_REFUSED[stop.why], last_error=last))
+
+    async def _try(self, attempt: Attempt, target: Target) -> Succeeded | Trouble:
+        """Ask one target: once, and once more when there is a remedy for what was wrong."""
+        request = first_request(attempt)
+        purpose: Purpose = "ask"
+        remedies: set[str] = set()
+        while True:
+            try:
+                answer = await self._call(attempt, target, request, purpose)
+            except SchemaUnsupportedError as error:
+                if "weaker_schema_mode" in remedies:
+                    return _trouble_of(error)
+                remedies.add("weaker_schema_mode")
+                request, purpose = replace(request, schema_mode=SchemaMode.PROMPT), "weaker_schema_mode"
+                continue
+            except CallError as error:
+                return _trouble_of(error)
+            verdict = await judge(attempt, answer, request_schema(request), self.reader)
+            if isinstance(verdict, Accepted):
+                return Succeeded(verdict.output, _made_by(attempt, answer), verdict.quality, verdict.reasons)
+            if verdict.remedy is None or remedies & {"reask", "larger_cap"}:
+                return Trouble(verdict.code, _REJECTED, verdict.retry, verdict.next_target)
+            remedies.add(verdict.remedy)
+            request, purpose = remedied(request, verdict, answer), verdict.remedy
+
+    async def _call(self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose) -> Answer:
+        if not request.stream:
+            return await self.caller.call(attempt, target, request, purpose)
+        async with Deltas(self.caller.store, attempt) as deltas:
+            return await self.caller.call(attempt, target, request, purpose, deltas.add)
+
+
+def first_request(attempt: Attempt) -> CallRequest:
+    """What a target is asked first."""
+    prompt = attempt.route.prompt or attempt.task.prompt
+    task, asked = attempt.task, attempt.asked
+    return CallRequest(
+        system=prompt.system,
+        user=prompt.render(task.text(asked), task.variables(asked)),
+        max_output_tokens=attempt.route.max_output_tokens,
+        schema=task.schema(asked),
+        schema_name=task.name,
+        temperature=attempt.route.temperature,
+        stream=attempt.request.stream,
+        attempt_id=f"{attempt.job_id}:{attempt.journal.next_id()}",
+    )
+
+
+def request_schema(request: CallRequest) -> dict[str, Any]:
+    """The schema that an answer to *request* must satisfy."""
+    return dict(request.schema or {})
+
+
+def remedied(request: CallRequest, verdict: Rejected, answer: Answer) -> CallRequest:
+    """The same request, changed in the one way that may help."""
+    if verdict.remedy == "larger_cap":
+        return replace(request, max_output_tokens=request.max_output_tokens * LARGER_CAP)
+    hint = f"That answer cannot be used: {verdict.hint} Answer again, with the JSON object alone."
+    return replace(request, turns=(Turn("assistant", answer.text[:EXCERPT_CHARS]), Turn("user", hint)))
+
+
+def decide(attempt: Attempt, troubles: list[Trouble], luck: float) -> Retry | JobFailure:
+    """What to do when no target gave a result: start again later, or give up. Pure."""
+    if not troubles or attempt.late_by():
+        return JobFailure(code="deadline_exceeded", message=_LATE, last_error=troubles[-1].code if troubles else None)
+    last = troubles[-1]
+    if not any(trouble.retry for trouble in troubles):
+        return JobFailure(code=last.code, message=last.message, last_error=last.code)
+    charged = any(trouble.charged for trouble in troubles)
+    if charged and attempt.last:
+        message = f"All {attempt.number} attempts failed. The last: {last.message}"
+        return JobFailure(code="attempts_exhausted", message=message, last_error=last.code)
+    waits = [trouble.retry_after_s for trouble in troubles if trouble.retry_after_s is not None]
+    delay_s = max(backoff_s(attempt.number, luck), min(waits, default=0.0))
+    if attempt.late_by(delay_s):
+        return JobFailure(code="deadline_exceeded", message=_LATE, last_error=last.code)
+    return Retry(delay_s, last.code, charged)
+
+
+async def give_up(attempt: Attempt, failure: JobFailure) -> Degraded | Dead:
+    """The task's fallback, where the job and the route allow it and it has something to say; else dead."""
+    task = attempt.task
+    if attempt.request.on_failure == "degrade" and attempt.route.fallback and task.fallback_name:
+        output = await asyncio.to_thread(task.fallback, attempt.asked)
+        if output is not None:
+            return Degraded(output, MadeBy(kind="fallback", name=task.fallback_name), failure)
+    return Dead(failure)
+
+
+def _made_by(attempt: Attempt, answer: Answer) -> MadeBy:
+    intent = attempt.made[-1].intent
+    return MadeBy(kind="model", name=intent["target"], model=answer.model, prompt=intent["prompt"])
+
+
+def _trouble_of(error: CallError) -> Trouble:
+    return Trouble(
+        error.code,
+        error.message,
+        retry=error.retry,
+        next_target=error.next_target,
+        charged=not isinstance(error, ThrottledError),
+        retry_after_s=error.retry_after_s,
+    )
+
+
+_LATE = "The deadline came before a model could answer."
+_REJECTED = "The model's answer could not be used."
+_REFUSED = {
+    "envelope_spent": "The run has made as many provider calls as it may.",
+    "over_budget": "The next call might cost more than the job's limit leaves.",
+    "unknown_price": "The job has a cost limit, and the price of the model is unknown.",
+}

@@ -1,0 +1,1 @@
+"""Which models a task's jobs go to."""

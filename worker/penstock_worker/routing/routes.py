@@ -1,0 +1,51 @@
+"""A route: the targets a task's jobs go to, in order, and how they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from penstock_schemas.errors import ConfigurationError
+from penstock_worker.llm.port import Target
+from penstock_worker.prompts.prompt import Prompt
+
+DEFAULT = "default"
+"""The route of every task that has none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a task's jobs go."""
+
+    name: str
+    targets: tuple[Target, ...]
+    """In order of preference; each is tried at most once in an attempt."""
+    max_output_tokens: int = 1024
+    """The cap that is sent with every call, thinking included."""
+    temperature: float | None = None
+    """None leaves it to the provider."""
+    fallback: bool = True
+    """Whether the task's fallback may answer when no target can."""
+    prompt: Prompt | None = None
+    """Instead of the task's own; None for that."""
+
+
+class Routes:
+    """The routes of a worker, by task."""
+
+    def __init__(self, routes: Mapping[str, Route], targets: Mapping[str, Target]) -> None:
+        self._routes = routes
+        self._targets = targets
+
+    def route(self, task: str, target: str | None = None) -> Route:
+        """The task's route, or the default one; with *target*, that target alone.
+
+        A target that this worker does not know leaves the route as it is configured: a replay's wish must not
+        send a job somewhere that the configuration does not name. Raises ConfigurationError without any route.
+        """
+        route = self._routes.get(task) or self._routes.get(DEFAULT)
+        if route is None:
+            raise ConfigurationError(f"routes.{task}", "is missing, and there is no routes.default")
+        if target is not None and target in self._targets:
+            return replace(route, targets=(self._targets[target],))
+        return route

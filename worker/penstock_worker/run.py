@@ -1,0 +1,73 @@
+"""A worker process: from its configuration to its exit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+from arq.connections import RedisSettings
+from penstock_store.batcher import Batcher
+from penstock_store.connection import connect
+
+from penstock_worker.assembly import load_tasks, make_routes
+from penstock_worker.attempt.calling import Caller
+from penstock_worker.attempt.handler import Attempts, start_lua
+from penstock_worker.attempt.pipeline import Pipeline
+from penstock_worker.attempt.reading import Reader
+from penstock_worker.attempt.store import AttemptStore
+from penstock_worker.engine import FairQueues, Worker
+from penstock_worker.llm.client import HttpModelClient
+from penstock_worker.llm.http import PoolSettings
+from penstock_worker.money.costing import Costing
+from penstock_worker.money.prices import PriceTable
+from penstock_worker.settings import Settings
+
+log = structlog.get_logger("penstock.worker")
+
+
+async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = False) -> None:
+    """Work until SIGTERM or SIGINT, then drain and return; with *burst*, until nothing is left to do.
+
+    Raises ConfigurationError before anything is claimed.
+    """
+    tasks = load_tasks(settings)
+    routes = make_routes(settings, config_folder)
+    prices = PriceTable({name: s.model_dump(exclude_none=True) for name, s in settings.prices.items()})
+    section = settings.worker
+    client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
+    reader = Reader()
+    redis = connect(settings.redis.url, max_connections=1)
+    store = AttemptStore(Batcher(redis))
+    attempts = Attempts(
+        store=store,
+        pipeline=Pipeline(Caller(store, client, Costing(prices)), reader),
+        tasks=tasks,
+        routes=routes,
+        keep_dead_s=section.dead_letter_days * 86_400,
+    )
+    worker = Worker(
+        source=FairQueues(
+            handler=attempts,
+            start_lua=start_lua(tasks),
+            lanes={lane: float(weight) for lane, weight in section.lanes.items()},
+            tenant_cap=section.tenant_cap,
+        ),
+        redis_settings=RedisSettings.from_dsn(settings.redis.url),
+        max_jobs=section.concurrency,
+        lease_s=section.lease_s,
+        heartbeat_s=section.heartbeat_s,
+        drain_s=section.drain_s,
+        job_timeout=10 * 365 * 86_400,
+        burst=burst,
+    )
+    log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
+    try:
+        await worker.async_run()
+    except asyncio.CancelledError:
+        log.info("worker_stopped")
+    finally:
+        await worker.close()
+        await client.aclose()
+        await reader.aclose()
+        await redis.aclose()

@@ -1,0 +1,227 @@
+"""The worker's settings: ``penstock.toml``, overridden by ``PENSTOCK_…`` variables, checked before anything starts.
+
+A variable names a key by its path with two underscores between the parts: ``PENSTOCK_WORKER__CONCURRENCY=50``.
+Keys that do not exist are errors, so that a misspelt limit is never silently off.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from penstock_schemas.errors import ConfigurationError
+from penstock_store.connection import check_url
+
+CONFIG_VARIABLE = "PENSTOCK_CONFIG"
+DEFAULT_FILE = "penstock.toml"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RedisSection(Section):
+    """Where Redis is."""
+
+    url: str = "redis://localhost:6379/0"
+
+
+class ProducerSection(Section):
+    """What the command uses when it enqueues."""
+
+    tenant: str = "default"
+
+
+class WorkerSection(Section):
+    """How a worker process works."""
+
+    concurrency: int = Field(default=200, ge=1, le=10_000)
+    """Jobs in flight in one process."""
+    lanes: dict[Literal["interactive", "standard", "bulk"], Positive] = {"interactive": 6, "standard": 3, "bulk": 1}
+    """Lanes served and their weights."""
+    lease_s: Positive = 10.0
+    """How long a job is held without a sign of life; a dead worker's jobs run again after it."""
+    heartbeat_s: Positive = 3.0
+    """How often leases are renewed."""
+    drain_s: Positive = 150.0
+    """How long a worker that is told to stop works on; longer than a call may take."""
+    tenant_cap: int = Field(default=0, ge=0)
+    """The most running jobs of one tenant; 0 for no bound."""
+    tasks: list[str] = []
+    """Modules of your own that register tasks, imported at start."""
+    health_port: int | None = Field(default=None, ge=0, le=65_535)
+    """A loopback port for liveness and readiness; None: none."""
+    dead_letter_days: Positive = 30.0
+    """How long a dead letter made from an unreadable record is kept."""
+
+    @model_validator(mode="after")
+    def _safe_pairs(self) -> Self:
+        if self.lease_s < 3 * self.heartbeat_s:
+            raise ValueError(
+                f"lease_s ({self.lease_s:g}) must be at least three times heartbeat_s ({self.heartbeat_s:g})"
+            )
+        return self
+
+
+class SecretSection(Section):
+    """A secret by reference; the secret itself never stands in a configuration."""
+
+    env: str | None = None
+    """Name of an environment variable."""
+    file: Path | None = None
+    """A file that only its owner may read."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give exactly one of env and file")
+        return self
+
+
+class LimitsSection(Section):
+    """Limits on one call, in seconds."""
+
+    connect_s: Positive = 5.0
+    first_content_s: Positive = 60.0
+    """Until the first content of a streamed answer."""
+    content_idle_s: Positive = 30.0
+    """Between two pieces of a streamed answer."""
+    whole_call_s: Positive = 120.0
+
+
+class ProviderSection(Section):
+    """A provider, or anything that speaks its wire format."""
+
+    kind: Literal["openai"]
+    base_url: str
+    api_key: SecretSection | None = None
+    allow_private: bool = False
+    """Allow plain http and private addresses: for a server on your own network."""
+    limits: LimitsSection = LimitsSection()
+    schema_mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    """The strongest way of asking for a schema that it understands."""
+    ca_file: Path | None = None
+    options: dict[str, Any] = {}
+    """What only this kind understands."""
+
+
+class RouteSection(Section):
+    """Where a task's jobs go."""
+
+    targets: list[str] = Field(min_length=1)
+    """``provider/model``, in order of preference."""
+    prompt: str | None = None
+    """``name@version`` of a file in ``prompts`` beside the configuration; None: the task's own."""
+    fallback: str | None = None
+    """``"none"`` forbids the task's fallback; None, or its name, allows it."""
+    max_output_tokens: int = Field(default=1024, ge=1, le=200_000)
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+
+
+class PriceSection(Section):
+    """Prices of one model, in USD for a million tokens, as strings."""
+
+    input_per_mtok: str
+    output_per_mtok: str
+    cache_read_per_mtok: str | None = None
+    cache_write_per_mtok: str | None = None
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    redis: RedisSection = RedisSection()
+    producer: ProducerSection = ProducerSection()
+    worker: WorkerSection = WorkerSection()
+    providers: dict[str, ProviderSection] = {}
+    routes: dict[str, RouteSection] = {}
+    prices: dict[str, PriceSection] = {}
+    """``provider/model`` -> prices, instead of those that are known."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables first, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for route, section in self.routes.items():
+            for target in section.targets:
+                provider = target.split("/", 1)[0]
+                if "/" not in target or provider not in self.providers:
+                    raise ValueError(
+                        f"routes.{route}.targets: {target!r} is not provider/model of a configured provider"
+                    )
+        longest = max((p.limits.whole_call_s for p in self.providers.values()), default=0)
+        if longest > self.worker.drain_s:
+            raise ValueError(
+                f"worker.drain_s ({self.worker.drain_s:g}) must not be below the longest whole_call_s ({longest:g})"
+            )
+        return self
+
+
+def config_file(given: str | None = None) -> Path | None:
+    """The file to read: *given*, else ``PENSTOCK_CONFIG``, else ``penstock.toml`` if it is there; None for none.
+
+    Raises ConfigurationError when a file that was named does not exist.
+    """
+    named = given or os.environ.get(CONFIG_VARIABLE)
+    path = Path(named or DEFAULT_FILE)
+    if path.is_file():
+        return path
+    if named:
+        raise ConfigurationError("config", f"there is no file {path}")
+    return None
+
+
+def load_settings(given: str | None = None, **overrides: Any) -> Settings:
+    """Read and check the configuration. *overrides* (sections as dicts) win over file and variables.
+
+    ``REDIS_URL`` is taken for ``redis.url`` where neither the file nor ``PENSTOCK_REDIS__URL`` sets it. Raises
+    ConfigurationError with the key and what was expected of it.
+    """
+    path = config_file(given)
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        settings = FromFile(**overrides)
+    except ValidationError as error:
+        raise _configuration_error(error) from None
+    except ValueError as error:
+        raise ConfigurationError(str(path), f"is not TOML: {error}") from None
+    if "redis" not in settings.model_fields_set and (url := os.environ.get("REDIS_URL")):
+        settings = settings.model_copy(update={"redis": RedisSection(url=url)})
+    check_url(settings.redis.url)
+    return settings
+
+
+def _configuration_error(error: ValidationError) -> ConfigurationError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    message = "no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    return ConfigurationError(key, message)

@@ -1,0 +1,104 @@
+"""What a worker has to know of a task. Summarize, classify and extract are written with this, as yours are.
+
+    from penstock_worker.tasks import Task, task
+
+    @task(Translate, prompt="translate@1")
+    class TranslateTask(Task[Translate]):
+        def fallback(self, asked):
+            return None
+
+The input class (a :class:`penstock_schemas.tasks.TaskInput`) is shared with the services that enqueue it. The
+prompt is a file ``prompts/translate@1.md`` beside the module that holds the class.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from penstock_schemas.errors import ConfigurationError
+from penstock_schemas.tasks import TaskInput
+from penstock_worker.prompts.prompt import Prompt, load_prompt
+
+InputT = TypeVar("InputT", bound=TaskInput[Any])
+TaskT = TypeVar("TaskT", bound="type[Task[Any]]")
+
+
+class Unusable(Exception):
+    """An answer fits the schema and still is no answer to what was asked; its text goes into the re-ask."""
+
+
+class Task(Generic[InputT]):
+    """How one kind of job is put to a model, how its answer is judged, and what stands in when there is none."""
+
+    name: ClassVar[str]
+    input_type: ClassVar[type[TaskInput[Any]]]
+    prompt: ClassVar[Prompt]
+    fallback_name: ClassVar[str | None] = None
+    """Name and version of the fallback, such as ``extractive@1``; None: the task has none."""
+
+    def schema(self, asked: InputT) -> dict[str, Any]:
+        """JSON Schema of the answer. Default: that of the task's output type."""
+        return TypeAdapter(asked.output_type()).json_schema()
+
+    def variables(self, asked: InputT) -> Mapping[str, str]:
+        """The prompt's variables but for the text. Default: the input's other fields, as text."""
+        fields = asked.model_dump(mode="json", exclude={"text"})
+        return {name: "" if value is None else str(value) for name, value in fields.items()}
+
+    def text(self, asked: InputT) -> str:
+        """The untrusted text that is fenced in the prompt. Default: the field ``text``."""
+        return str(getattr(asked, "text", ""))
+
+    def check(self, asked: InputT, output: Any) -> Sequence[str]:
+        """Look at an answer that fits the schema: codes of what is doubtful about it; empty if nothing is.
+
+        Raise :class:`Unusable` if it is no answer at all.
+        """
+        return ()
+
+    def fallback(self, asked: InputT) -> Any | None:
+        """An answer without a model, as plain JSON that fits the schema; None: there is none worth having.
+
+        Runs in a thread; must not do I/O.
+        """
+        return None
+
+
+_registry: dict[str, Task[Any]] = {}
+
+
+def task(input_type: type[TaskInput[Any]], *, prompt: str, fallback: str | None = None) -> Callable[[TaskT], TaskT]:
+    """Register a :class:`Task` for *input_type*.
+
+    *prompt* is the ``name@version`` of a file in ``prompts`` beside the module, *fallback* the name and version
+    of what its ``fallback`` does. Raises ConfigurationError for a second task of the same name, or when the
+    prompt's file is missing or malformed.
+    """
+
+    def register(kind: TaskT) -> TaskT:
+        name = input_type.task
+        known = _registry.get(name)
+        if known is not None and type(known).__qualname__ != kind.__qualname__:
+            raise ConfigurationError("tasks", f"{name!r} is already the task of {type(known).__qualname__}")
+        kind.name = name
+        kind.input_type = input_type
+        kind.prompt = load_prompt(_beside(kind), prompt)
+        kind.fallback_name = fallback
+        _registry[name] = kind()
+        return kind
+
+    return register
+
+
+def _beside(kind: type) -> Path:
+    return Path(sys.modules[kind.__module__].__file__ or ".").parent / "prompts"
+
+
+def tasks() -> Mapping[str, Task[Any]]:
+    """The tasks registered in this process, by name."""
+    return _registry

@@ -1,0 +1,70 @@
+"""Summarize: what a text says, in fewer words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from penstock_schemas.tasks import Summarize
+from penstock_worker.fallbacks import EXTRACTIVE, summarize
+from penstock_worker.tasks.definition import Task, Unusable, task
+
+_TOLERANCE = 1.25
+"""Up to a quarter too long is doubtful; beyond it the limit was not heeded."""
+
+_STYLES = {
+    "paragraph": "one paragraph of plain sentences",
+    "bullets": "a list of points, each on a line of its own that begins with '- '",
+}
+
+
+@task(Summarize, prompt="summarize@1", fallback=EXTRACTIVE)
+class SummarizeTask(Task[Summarize]):
+    """A summary within its limit of words, in the style, language and focus asked for."""
+
+    def schema(self, asked: Summarize) -> dict[str, Any]:
+        """One string."""
+        return {
+            "type": "object",
+            "properties": {"summary": {"type": "string", "minLength": 1}},
+            "required": ["summary"],
+            "additionalProperties": False,
+        }
+
+    def variables(self, asked: Summarize) -> Mapping[str, str]:
+        """The wishes in plain words."""
+        return {
+            "max_words": str(asked.max_words),
+            "style": _STYLES[asked.style],
+            "language": asked.language or "the language of the text",
+            "focus": f"Mind above all: {asked.focus}" if asked.focus else "Cover the text as a whole.",
+        }
+
+    def check(self, asked: Summarize, output: Any) -> Sequence[str]:
+        """Not empty, within the limit, no copy of the text."""
+        return list(_doubts(asked, output["summary"]))
+
+    def fallback(self, asked: Summarize) -> Any:
+        """The sentences of the text that say most."""
+        summary = summarize(
+            asked.text,
+            max_words=asked.max_words,
+            style=asked.style,
+            language=asked.language,
+            focus=asked.focus,
+        )
+        return {"summary": summary}
+
+
+def _doubts(asked: Summarize, summary: str) -> Iterator[str]:
+    words = len(summary.split())
+    if not words:
+        raise Unusable("the summary is empty")
+    if words > asked.max_words * _TOLERANCE:
+        raise Unusable(f"the summary has {words} words; at most {asked.max_words} are allowed")
+    if words > asked.max_words:
+        yield "over_word_limit"
+    if len(asked.text.split()) > asked.max_words and summary.strip() in asked.text:
+        yield "copied_from_text"
+    if asked.style == "bullets" and not summary.lstrip().startswith(("- ", "* ", "• ")):
+        yield "not_bullets"
