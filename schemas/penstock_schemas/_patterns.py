@@ -281,7 +281,7 @@ def _is_count(text: str) -> bool:
 
 def _class(ranges: _Ranges) -> _Part:
     wide = sum(last > 127 for _, last in ranges)
-    return _Part(ranges=ranges, states=_WIDE_STATES * wide if wide else 1)
+    return _Part(ranges=ranges, states=_WIDE_STATES + 3 * (wide - 1) if wide else 1)
 
 
 def _joined(parts: list[_Part], *, optional: Callable[[Iterable[bool]], bool]) -> _Part:
