@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import load_script
-
 from penstock_worker.engine.lease import Lease
 
 logger = logging.getLogger("arq.worker")

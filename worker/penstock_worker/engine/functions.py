@@ -10,11 +10,11 @@ import asyncio
 import logging
 import pickle
 import reprlib
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import arq.constants
 from arq.cron import CronJob
 from arq.jobs import SerializationError, deserialize_job_raw
 from arq.utils import ms_to_datetime, timestamp_ms, to_ms, truncate
@@ -172,8 +172,7 @@ async def perform(worker: Worker, lease: Lease, call: Call, ctx: dict[Any, Any])
             logger.info("%6.2fs ← %s ● %s", _ran_s(call), call.ref, shown)
         return Finished(value, success=True)
     finally:
-        lease.task = None  # from here on nothing cancels it
-        worker.job_tasks.pop(lease.job_id, None)
+        lease.concluded = True
         if timer is not None:
             timer.cancel()
     return judge(worker, lease, call, error)
@@ -253,11 +252,9 @@ def _ending(worker: Worker, lease: Lease, call: Call, outcome: Finished) -> Endi
 
 def _cron_mark(function: CronJob) -> str:
     """A tick's id is its own and never comes again; an id chosen by the user is held back for a minute, as in arq."""
-    from arq.worker import keep_cronjob_progress
-
     if function.job_id is None:
         return f"ticked {TICKED_MS}"
-    return f"1 {to_ms(keep_cronjob_progress)}"
+    return f"1 {to_ms(arq.constants.keep_cronjob_progress)}"
 
 
 def _encode(worker: Worker, lease: Lease, call: Call, outcome: Finished) -> bytes:
@@ -293,10 +290,11 @@ def _encode(worker: Worker, lease: Lease, call: Call, outcome: Finished) -> byte
 
 
 async def hook(run: Callable[[dict[Any, Any]], Awaitable[None]], ctx: dict[Any, Any]) -> None:
-    """Run a hook of the user's; what it raises ends neither the worker nor the job's write."""
+    """Run a hook of the user's; what it raises, or its cancellation at a shutdown, ends neither the worker nor the job's write."""
     try:
         await run(ctx)
-    except Exception:
+    except (Exception, asyncio.CancelledError):
+        _uncancel()
         logger.exception("job %s: a hook failed", ctx["job_id"])
 
 
@@ -326,4 +324,4 @@ def _age_s(call: Call) -> float:
 
 
 def _ran_s(call: Call) -> float:
-    return (time.time() * 1000 - call.started_ms) / 1000
+    return (timestamp_ms() - call.started_ms) / 1000

@@ -15,11 +15,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import redis
-from penstock_store.scripts import load_script
 from redis.exceptions import NoScriptError, RedisError
 
+from penstock_store.scripts import load_script
 from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.sources import TRUST_MARGIN
 
@@ -118,13 +119,13 @@ class Heartbeat:
             self._loop.call_soon_threadsafe(self._lost, lost)
 
     def _renew_some(self, client: redis.Redis, leases: list[Lease]) -> list[Lease]:
-        args: list[bytes | str | int] = [lease.queue for lease in leases]
+        args: list[Any] = [lease.queue for lease in leases]
         args.append(int(self._lease_s * 1000))
         for lease in leases:
             args += (lease.raw_id, lease.token)
         sent_at = time.monotonic()
         try:
-            places = client.evalsha(_RENEW.sha, len(leases), *args)
+            places: Any = client.evalsha(_RENEW.sha, len(leases), *args)
         except NoScriptError:
             places = client.eval(_RENEW.text, len(leases), *args)
         self.renewed_at = time.monotonic()

@@ -49,6 +49,8 @@ class Lease:
     released: bool = False
     """Set by whoever ended the lease in Redis; until then a worker that goes leaves the job to be taken over."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+    concluded: bool = False
+    """The job has done its part and nothing cancels it any more; only its end has to be written."""
 
     @property
     def trusted(self) -> bool:
@@ -57,7 +59,7 @@ class Lease:
 
     def cancel(self, reason: CancelReason) -> None:
         """Cancel the job's task; only the first reason counts. Nothing happens once it no longer runs."""
-        if self.task is not None and self.cancel_reason is None:
+        if self.task is not None and self.cancel_reason is None and not self.concluded:
             self.cancel_reason = reason
             self.task.cancel()
 
@@ -70,7 +72,7 @@ class Claim:
     next_due_s: float | None
     """In how many seconds the next job of the source is due; None when there is none. 0: there is more work now."""
     left: int
-    """More than 0 while anything is queued, running or waiting for its time (an arq queue), or due (tenants' queues)."""
+    """More than 0 while there is any work: queued, running or deferred (an arq queue); due (tenants' queues)."""
     suspect: tuple[str, str] | None
     """Queue and id of a job this worker shall make room for, so as to run it alone."""
     alone: bool

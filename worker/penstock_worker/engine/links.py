@@ -29,7 +29,7 @@ def blocking_client(client: Redis, *, timeout_s: float) -> redis.Redis:
     kwargs |= {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "socket_keepalive": True}
     if isinstance(pool, aio_sentinel.SentinelConnectionPool):
         return _following(pool, kwargs, timeout_s)
-    connection_class: type[redis.Connection] = redis.Connection
+    connection_class: type[redis.connection.AbstractConnection] = redis.Connection
     if issubclass(pool.connection_class, aio.SSLConnection):
         connection_class = redis.SSLConnection
     elif issubclass(pool.connection_class, aio.UnixDomainSocketConnection):
@@ -48,14 +48,17 @@ def _following(pool: Any, kwargs: dict[str, Any], timeout_s: float) -> redis.Red
     kwargs = {name: value for name, value in kwargs.items() if name not in ("host", "port")}
     if issubclass(pool.connection_class, aio.SSLConnection):
         kwargs["ssl"] = True
-    manager = redis.sentinel.Sentinel(sentinels, sentinel_kwargs={"socket_timeout": timeout_s}, **kwargs)
-    client: redis.Redis = manager.master_for(pool.service_name)
+    manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+        sentinels, sentinel_kwargs={"socket_timeout": timeout_s}, **kwargs
+    )
+    client: redis.Redis = manager.master_for(pool.service_name)  # type: ignore[no-untyped-call]
     return client
 
 
 def own_connection(client: Redis) -> aio.AbstractConnection:
     """A connection to the same Redis as *client*, outside of its pool, not yet connected."""
-    return client.connection_pool.make_connection()
+    connection: aio.AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
 
 
 async def ask(connection: aio.AbstractConnection, *command: str, timeout_s: float) -> Any:

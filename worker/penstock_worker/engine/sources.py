@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.scripts import Script, load_include, load_script
-
 from penstock_worker.engine.lease import SUSPECT_DEATHS, Claim, Lease
 
 _PACKAGE = "penstock_worker.engine"
@@ -50,8 +49,10 @@ class Ask:
 class Source(Protocol):
     """Claims jobs for a worker, and knows which keys change when there is work."""
 
-    handler: Handler | None
-    """Runs the jobs and ends their leases itself; None when they are arq functions, which the engine runs."""
+    @property
+    def handler(self) -> Handler | None:
+        """Runs the jobs and ends their leases itself; None when they are arq functions, which the engine runs."""
+        ...
 
     async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
         """Lease due jobs; a repeat leases others. Raises redis-py's errors."""
@@ -94,7 +95,7 @@ class FairQueues:
     """Tenants that differ: ``{"acme": {"weight": 2.0, "cap": 50}}``; either may be absent."""
 
     async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
-        args = ask.common_args() + [self.tenant_cap, json.dumps(self._tenants()), len(self.lanes)]
+        args = [*ask.common_args(), self.tenant_cap, json.dumps(self._tenants()), len(self.lanes)]
         for lane, weight in self.lanes.items():
             args += [lane, weight]
         for queue, job_id in ask.named:

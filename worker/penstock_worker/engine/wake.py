@@ -118,7 +118,7 @@ async def _connected(redis: Redis) -> AsyncIterator[AbstractConnection]:
     connection = own_connection(redis)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
         yield connection
     finally:
         await connection.disconnect(nowait=True)

@@ -15,22 +15,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from signal import Signals
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import arq.worker
 from arq.connections import create_pool, log_redis_info
-from arq.constants import default_queue_name
-from arq.cron import CronJob
 from arq.worker import Function
+from redis.exceptions import RedisError
+
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
 from penstock_store.connection import is_away
-from redis.exceptions import RedisError
-
 from penstock_worker.engine.endings import Endings
 from penstock_worker.engine.functions import run_function
 from penstock_worker.engine.heartbeat import Heartbeat
@@ -78,7 +75,7 @@ class Worker(arq.worker.Worker):
             arq_options["job_completion_wait"] = drain_s
         handler = source.handler if source is not None else None
         if handler is not None and not functions:
-            functions = [arq.worker.func(handler, name="penstock")]
+            functions = [arq.worker.func(cast(Any, handler), name="penstock")]
         super().__init__(functions, **arq_options)
         self.source: Source = source if source is not None else ArqQueue(self.queue_name)
         self.lease_s = lease_s
@@ -99,6 +96,7 @@ class Worker(arq.worker.Worker):
         self._room_for: tuple[str, str] | None = None
         self._room_until = 0.0
         self._alone: Lease | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._batcher: Batcher | None = None
         self._endings: Endings | None = None
         self._waker: Waker | None = None
@@ -126,6 +124,7 @@ class Worker(arq.worker.Worker):
 
     async def main(self) -> None:
         """Run until cancelled, or, in burst mode, until the queue is empty."""
+        self._serving = asyncio.current_task()
         await self._open()
         heartbeat = Heartbeat(
             self.held,
@@ -261,11 +260,14 @@ class Worker(arq.worker.Worker):
         return bool(await self.pool.zcard(self.queue_name) == 0)
 
     async def _settle(self) -> None:
-        """Wait until every job that runs has ended and every end is written."""
+        """Wait until every job that runs has ended and every end is written, or could not be for a lease's length."""
         while self.tasks:
             await asyncio.wait(list(self.tasks.values()))
-        if self._endings is not None:
-            await self._endings.written()
+        try:
+            async with asyncio.timeout(self.lease_s):
+                await self.endings.written()
+        except TimeoutError:
+            logger.error("%d job ends could not be written, Redis is away; the jobs will run again", len(self.held))
 
     async def _wait_for_redis(self, error: Exception) -> None:
         logger.warning("Redis is away (%s: %s), next try in %.2fs", type(error).__name__, error, self._away_s)
@@ -286,7 +288,6 @@ class Worker(arq.worker.Worker):
             self.loop.call_soon(lease.cancel, "drain")
 
     async def _run(self, lease: Lease) -> None:
-        task = lease.task
         try:
             if self.source.handler is None:
                 await run_function(self, lease)
@@ -296,7 +297,6 @@ class Worker(arq.worker.Worker):
             logger.exception("job %s: left to run out of its lease", lease.job_id)
             self.forget(lease)
         finally:
-            lease.task = lease.task or task
             self.free_slot(lease)
 
     async def _handle(self, handler: Any, lease: Lease) -> None:
@@ -319,9 +319,10 @@ class Worker(arq.worker.Worker):
 
     def free_slot(self, lease: Lease) -> None:
         """The job no longer runs; its end may still have to be written. Again: nothing more."""
-        if self.job_tasks.get(lease.job_id) is not None and lease.task is None:
-            del self.job_tasks[lease.job_id]
-        self.tasks.pop(lease.job_id, None)
+        lease.concluded = True
+        if self.tasks.get(lease.job_id) is lease.task:
+            self.tasks.pop(lease.job_id, None)
+            self.job_tasks.pop(lease.job_id, None)
         if self._alone is lease:
             self._alone = None
         if not self._idle_wait or self.burst:
@@ -392,8 +393,9 @@ class Worker(arq.worker.Worker):
 
     async def close(self) -> None:
         """Cancel what still runs, hand it back, and close the connections."""
-        if self._pool is not None and self._endings is not None:
-            await self._endings.written()
+        if self._serving is not None and self._serving is not asyncio.current_task():
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
         await super().close()
         self._batcher = self._endings = None
 
