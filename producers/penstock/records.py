@@ -18,6 +18,7 @@ from penstock_schemas.errors import (
 from penstock_schemas.events import Event
 from penstock_schemas.jobs import RECORD_VERSION, JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult, moment
+from penstock_schemas.validation import first_fault
 from penstock_store.batcher import Batcher
 
 Row = dict[bytes, bytes]
@@ -107,5 +108,5 @@ def result_of(status: JobStatus) -> JobResult[Any]:
 
 
 def _where(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"
+    path, reason = first_fault(error)
+    return f"{path or 'record'}: {reason}"

@@ -19,6 +19,7 @@ from penstock_schemas.limits import Limits
 from penstock_schemas.results import nanousd
 from penstock_schemas.strict_json import StrictJsonError, canonical, check_value, digest
 from penstock_schemas.tasks import TaskInput, task_input
+from penstock_schemas.validation import invalid_request
 
 _BY_KIND: dict[str, type[RequestError]] = {"too_large": PayloadTooLargeError, "too_deep": TooDeepError}
 
@@ -56,7 +57,7 @@ def check_request(
         )
         body = canonical(request.model_dump(mode="json"))
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid_request(error) from None
     except StrictJsonError as error:
         raise _BY_KIND.get(error.kind, InvalidRequestError)(error.message, field=error.path or None) from None
     if len(body) > limits.request_bytes:
@@ -69,21 +70,9 @@ def parse_input(task: str, fields: dict[str, Any]) -> TaskInput[Any]:
 
     Raises UnknownTaskError, or a RequestError that names the field at fault.
     """
-    kind = task_input(task)
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        raise invalid(error, prefix="input") from None
-    except TypeError:
-        raise InvalidRequestError("must be an object with text keys", field="input") from None
-
-
-def invalid(error: ValidationError, *, prefix: str = "") -> InvalidRequestError:
-    """The first thing pydantic found, without the input it found it in."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    parts = [prefix, *(str(part) for part in first["loc"])]
-    message = "no such field" if first["type"] == "extra_forbidden" else first["msg"]
-    return InvalidRequestError(message.removeprefix("Value error, "), field=".".join(filter(None, parts)) or None)
+    if not all(isinstance(name, str) for name in fields):
+        raise InvalidRequestError("must be an object with text keys", field="input")
+    return task_input(task)(**fields)
 
 
 def check_idempotency_key(key: str | None) -> None:

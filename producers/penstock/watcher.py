@@ -80,7 +80,7 @@ class Watcher:
                 if not subscribed:
                     await self._changed.wait()
                     continue
-                reading = reading or asyncio.create_task(pubsub.parse_response(block=True))  # type: ignore[no-untyped-call]
+                reading = reading or asyncio.create_task(pubsub.parse_response(block=True))
                 changed = asyncio.create_task(self._changed.wait())
                 await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()

@@ -25,6 +25,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     TypeAdapter,
+    ValidationError,
     model_serializer,
 )
 
@@ -32,6 +33,7 @@ from penstock_schemas.errors import InvalidRequestError, UnknownTaskError
 from penstock_schemas.json_schema import check_schema
 from penstock_schemas.limits import TASK_PATTERN
 from penstock_schemas.results import Contract
+from penstock_schemas.validation import invalid_request
 
 OutputT = TypeVar("OutputT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -52,11 +54,20 @@ Text = Annotated[str, Field(strict=True), AfterValidator(_not_blank)]
 class TaskInput(Contract, Generic[OutputT]):
     """Base of all task inputs; the parameter is the type of the task's output.
 
-    A subclass names its ``task`` (lower case, digits, underscores; unique in the process) and has a ``text``
-    or any other fields of plain JSON. Making two subclasses with one name is an error.
+    A subclass names its ``task`` (lower case, digits, underscores; unique in the process) and has a ``text`` or
+    any other fields of plain JSON. Making two subclasses with one name is an error. Making an input that is not
+    valid raises InvalidRequestError with the field's path.
     """
 
     task: ClassVar[str]
+
+    if not TYPE_CHECKING:  # so that the signature stays that of the fields
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise invalid_request(error, prefix="input") from None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

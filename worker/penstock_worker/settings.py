@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from penstock_schemas.errors import ConfigurationError
+from penstock_schemas.validation import first_fault
 from penstock_store.connection import check_url
 
 CONFIG_VARIABLE = "PENSTOCK_CONFIG"
@@ -221,7 +222,5 @@ def load_settings(given: str | None = None, **overrides: Any) -> Settings:
 
 
 def _configuration_error(error: ValidationError) -> ConfigurationError:
-    first = error.errors(include_input=False, include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "configuration"
-    message = "no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    return ConfigurationError(key, message)
+    path, reason = first_fault(error)
+    return ConfigurationError(path or "configuration", reason.replace("no such field", "no such key"))

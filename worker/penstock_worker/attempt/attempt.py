@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock_schemas.errors import CorruptRecordError
+from penstock_schemas.errors import CorruptRecordError, RequestError
 from penstock_schemas.jobs import JobRequest
+from penstock_schemas.validation import first_fault
 from penstock_worker.attempt.journal import CallEntry, Journal, read_journal
 from penstock_worker.engine.lease import Lease
 from penstock_worker.routing.routes import Route
@@ -98,9 +99,11 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Any) -> Atte
             journal=read_journal(journal, run, number),
         )
     except ValidationError as error:
-        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        path, _ = first_fault(error)
         raise CorruptRecordError(
-            lease.job_id, f"its request does not fit the contract at {where or 'the root'}"
+            lease.job_id, f"its request does not fit the contract at {path or 'the root'}"
         ) from None
+    except RequestError as error:
+        raise CorruptRecordError(lease.job_id, f"its request does not fit the contract at {error.field}") from None
     except (KeyError, ValueError) as error:
         raise CorruptRecordError(lease.job_id, f"{type(error).__name__} in its request or journal") from None
