@@ -7,9 +7,9 @@ from pathlib import Path
 
 import structlog
 from arq.connections import RedisSettings
+
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
-
 from penstock_worker.assembly import load_tasks, make_routes
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
