@@ -49,11 +49,13 @@ class _Call:
 class Batcher:
     """Sends commands and script calls of many tasks over one connection of *redis* at a time.
 
-    Must be used from one event loop. Closing is the caller's: close the client it was given.
+    *timeout_s* bounds each round trip with its connect; None leaves that to the client's own settings. Must be used
+    from one event loop. Closing is the caller's: close the client it was given.
     """
 
-    def __init__(self, redis: Redis, *, max_batch: int = 512) -> None:
+    def __init__(self, redis: Redis, *, max_batch: int = 512, timeout_s: float | None = None) -> None:
         self._redis = redis
+        self._timeout_s = timeout_s
         self._max_batch = max_batch
         self._waiting: deque[_Call] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -96,12 +98,14 @@ class Batcher:
     async def _send(self, batch: list[_Call]) -> None:
         pool = self._redis.connection_pool
         try:
-            connection = await pool.get_connection()
+            async with asyncio.timeout(self._timeout_s):
+                connection = await pool.get_connection()
         except (RedisError, OSError) as error:
             _fail(batch, error)
             return
         try:
-            await self._exchange(connection, batch)
+            async with asyncio.timeout(self._timeout_s):
+                await self._exchange(connection, batch)
         except (RedisError, OSError) as error:
             await connection.disconnect(nowait=True)
             _fail(batch, error)

@@ -290,7 +290,7 @@ def _encode(worker: Worker, lease: Lease, call: Call, outcome: Finished) -> byte
 
 
 async def hook(run: Callable[[dict[Any, Any]], Awaitable[None]], ctx: dict[Any, Any]) -> None:
-    """Run a hook of the user's; what it raises, or its cancellation at a shutdown, ends neither the worker nor the job's write."""
+    """Run a hook of the user's. What it raises, or its cancellation, ends neither the worker nor the job's write."""
     try:
         await run(ctx)
     except (Exception, asyncio.CancelledError):

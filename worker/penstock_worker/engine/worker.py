@@ -4,7 +4,7 @@
 2. Claiming leases: a random token, and the queue score moved to the lease's end, so that a lost worker's job comes
    due by itself. A thread renews all leases in one call (``heartbeat``).
 3. Every job is one task. Ends that fall together share one call, which compares each token (``endings``).
-4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``wake``). Polling is
+4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``idle``). Polling is
    only the safety net.
 5. A Redis that is away ends nothing: running jobs go on, ends are held, claiming resumes.
 6. A job whose workers died with it runs alone, and is given up after three more deaths (``lease``).
@@ -27,18 +27,24 @@ from redis.exceptions import RedisError
 
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
-from penstock_store.connection import is_away
+from penstock_worker.engine import closing
+from penstock_worker.engine.aborts import Aborts
 from penstock_worker.engine.endings import Endings
 from penstock_worker.engine.functions import run_function
 from penstock_worker.engine.heartbeat import Heartbeat
+from penstock_worker.engine.idle import Idle
 from penstock_worker.engine.lease import Claim, Lease
 from penstock_worker.engine.links import blocking_client
-from penstock_worker.engine.sources import ArqQueue, Ask, Source
+from penstock_worker.engine.server import ServerCheck
+from penstock_worker.engine.sources import ArqQueue, Ask, Handler, Source
 from penstock_worker.engine.wake import Waker
 
 logger = logging.getLogger("arq.worker")
 
-_REDIS_TIMEOUT_S = 2.0
+REDIS_TIMEOUT_S = 2.0
+"""Bound on each reply: what is away is noticed within it."""
+
+_ABORT = keys.ARQ_ABORT.encode()
 _BURST_POLL_S = 0.05
 _AWAY_S = 0.05, 1.0
 
@@ -70,7 +76,7 @@ class Worker(arq.worker.Worker):
         **arq_options: Any,
     ) -> None:
         if not 0 < heartbeat_s <= lease_s / 3:
-            raise ValueError(f"heartbeat_s ({heartbeat_s}) must be more than 0 and at most lease_s / 3 ({lease_s / 3})")
+            raise ValueError(f"heartbeat_s ({heartbeat_s}) must be more than 0, at most lease_s / 3 ({lease_s / 3})")
         if drain_s is not None:
             arq_options["job_completion_wait"] = drain_s
         handler = source.handler if source is not None else None
@@ -83,37 +89,38 @@ class Worker(arq.worker.Worker):
         self.stall_bound_s = stall_bound_s
         self.on_refused = on_refused
         self.stopping = False
+        """Set by the first signal: nothing is started any more."""
         self.jobs_lost = 0
         """Jobs cancelled since their lease was someone else's."""
         self.jobs_refused = 0
         """Results that were dropped since the lease was lost by the time they were there."""
         self.held: dict[str, Lease] = {}
         """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
-        self._wake = asyncio.Event()
-        self._idle_wait = False
-        self._filled = False
+        self.idle = Idle()
+        self.server = ServerCheck()
+        self.heartbeat: Heartbeat | None = None
+        self.health_written = b""
+        self.serving: asyncio.Task[None] | None = None
+        self._aborts = Aborts(self)
+        self._more_due = False
         self._next_due_s: float | None = None
+        self._alone: Lease | None = None
         self._room_for: tuple[str, str] | None = None
         self._room_until = 0.0
-        self._alone: Lease | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._away_s = _AWAY_S[0]
         self._batcher: Batcher | None = None
         self._endings: Endings | None = None
-        self._waker: Waker | None = None
-        self._armed = False
-        self._aborts = asyncio.Event()
-        self._away_s = _AWAY_S[0]
-
-    # What is made when the pool is there.
 
     @property
     def batcher(self) -> Batcher:
+        """Shares round trips between all that the engine and its handler send."""
         if self._batcher is None:
-            self._batcher = Batcher(self.pool)
+            self._batcher = Batcher(self.pool, timeout_s=REDIS_TIMEOUT_S)
         return self._batcher
 
     @property
     def endings(self) -> Endings:
+        """Writes how arq functions ended."""
         if self._endings is None:
             self._endings = Endings(
                 self.batcher, keep_retried_ms=self.expires_extra_ms, released=self.forget, refused=self._refused
@@ -123,28 +130,29 @@ class Worker(arq.worker.Worker):
     # The main loop.
 
     async def main(self) -> None:
-        """Run until cancelled, or, in burst mode, until the queue is empty."""
-        self._serving = asyncio.current_task()
+        """Run until cancelled, or, in burst mode, until the queue is empty. Raises ConfigurationError for an unsafe
+        server; redis-py's errors only while it starts."""
+        self.serving = asyncio.current_task()
         await self._open()
-        heartbeat = Heartbeat(
+        self.heartbeat = Heartbeat(
             self.held,
             self._lose,
-            lambda: blocking_client(self.pool, timeout_s=_REDIS_TIMEOUT_S),
+            lambda: blocking_client(self.pool, timeout_s=REDIS_TIMEOUT_S),
             lease_s=self.lease_s,
             interval_s=self.heartbeat_s,
             stall_bound_s=self.stall_bound_s,
         )
-        self._waker = Waker(self.pool, self._changed)
-        heartbeat.start()
-        self._waker.start()
-        aborts = self.loop.create_task(self._watch_aborts(), name="penstock-aborts")
+        waker = self.idle.waker = Waker(self.pool, self._keys_changed)
+        self.heartbeat.start()
+        waker.start()
+        watching = self.loop.create_task(self._watch_aborts(), name="penstock-aborts")
         try:
             await self._serve()
         finally:
-            aborts.cancel()
-            await self._settle()
-            await asyncio.gather(aborts, self._waker.stop(), heartbeat.stop(), return_exceptions=True)
-            self._waker = None
+            watching.cancel()
+            await closing.settle(self)
+            await asyncio.gather(watching, waker.stop(), self.heartbeat.stop(), return_exceptions=True)
+            self.idle.waker = None
 
     async def _open(self) -> None:
         if self._pool is None:
@@ -157,6 +165,7 @@ class Worker(arq.worker.Worker):
             )
         logger.info("Starting worker for %d functions: %s", len(self.functions), ", ".join(self.functions))
         await log_redis_info(self.pool, logger.info)
+        await self.server.at_start(self.pool)
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
@@ -170,20 +179,17 @@ class Worker(arq.worker.Worker):
                     return
                 await self._rest()
             except (RedisError, OSError, TimeoutError) as error:
-                if not is_away(error):
-                    raise
                 await self._wait_for_redis(error)
 
     async def _poll_iteration(self) -> None:
         """Fill the free slots, then see to health and cron. Raises redis-py's errors."""
+        self.idle.look()
         slots = self._free_slots()
-        self._wake.clear()
+        self._more_due = False
         if slots > 0:
             claim = await self._claim(slots, [self._room_for] if self._room_for else [])
-            self._filled = len(claim.leases) >= slots
+            self._more_due = len(claim.leases) >= slots
             self._next_due_s = claim.next_due_s
-        else:
-            self._filled = False
         await self.heart_beat()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
@@ -194,80 +200,63 @@ class Worker(arq.worker.Worker):
 
     async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
         ask = Ask(slots, self.lease_s, not self.tasks, self._patience_s(), named)
-        async with asyncio.timeout(2 * _REDIS_TIMEOUT_S):
-            claim = await self.source.claim(self.batcher, ask)
+        claiming = asyncio.ensure_future(self.source.claim(self.batcher, ask))
+        try:
+            claim = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # What is being claimed has to be run or handed back: left alone, it would count as a death.
+            self._take_up(await claiming)
+            raise
+        if named and named[0] == self._room_for:
+            self._room_for = None
         if claim.suspect is not None and self._room_for is None:
             self._room_for, self._room_until = claim.suspect, time.monotonic() + ask.patience_s
-        elif named and named[0] == self._room_for:
-            self._room_for = None
+        self._take_up(claim)
+        return claim
+
+    def _take_up(self, claim: Claim) -> None:
         for lease in claim.leases:
             self._start(lease)
-        if claim.alone:
+        if claim.alone and claim.leases[0].task is not None:
             self._alone = claim.leases[0]
-        return claim
 
     def _patience_s(self) -> float:
         """As long as the longest job may run: by then a worker that takes nothing new is idle."""
         return float(self.in_progress_timeout_s)
 
     def _free_slots(self) -> int:
-        if not self.allow_pick_jobs or self._alone is not None:
+        if not self.allow_pick_jobs or self.stopping or self._alone is not None:
             return 0
-        if self._room_for is not None and time.monotonic() > self._room_until:
-            self._room_for = None
-        if self._room_for is not None:
+        if self._room_for is not None and time.monotonic() < self._room_until:
             return 0 if self.tasks else 1
+        self._room_for = None
         slots = min(self.max_jobs - len(self.tasks), self.queue_read_limit)
         if self.burst and self.max_burst_jobs >= 0:
             slots = min(slots, self.max_burst_jobs - self._jobs_started())
         return slots
 
     async def _rest(self) -> None:
-        """Sleep until there may be something to do: a free slot, a key that changed, a job that is due, a cron tick."""
-        if self._filled and self._free_slots() > 0:
+        has_slots = self._free_slots() > 0
+        if has_slots and self._more_due:
             await asyncio.sleep(0)
             return
-        self._idle_wait = self._free_slots() > 0
-        if self._idle_wait and not self._armed and await self._arm():
-            return  # look once more: what came between the claim and the arming would be missed
-        wait_s = self.poll_delay_s or _BURST_POLL_S
-        if self._idle_wait and self._next_due_s is not None:
-            wait_s = min(wait_s, self._next_due_s)
-        timer = self.loop.call_later(wait_s, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            timer.cancel()
+        most_s = self.poll_delay_s or _BURST_POLL_S
+        if has_slots and self._next_due_s is not None:
+            most_s = min(most_s, self._next_due_s)
+        await self.idle.rest(self.source.watched(), has_slots=has_slots, most_s=most_s)
 
-    async def _arm(self) -> bool:
-        self._armed = self._waker is not None and await self._waker.arm(self.source.watched()) is not None
-        return self._armed
-
-    def _changed(self, names: set[bytes] | None) -> None:
-        if names is None or keys.ARQ_ABORT.encode() in names:
-            self._aborts.set()
-        if names is None or names != {keys.ARQ_ABORT.encode()}:
-            self._armed = False
-            if self._idle_wait:
-                self._wake.set()
+    def _keys_changed(self, names: set[bytes] | None) -> None:
+        if names is None or _ABORT in names:
+            self._aborts.appeared()
+        if names is None or names != {_ABORT}:
+            self.idle.work_appeared()
 
     async def _burst_is_over(self) -> bool:
         if 0 <= self.max_burst_jobs <= self._jobs_started():
-            await self._settle()
             return True
-        if self.tasks or (self._endings is not None and self._endings.waiting):
+        if self.tasks or self.endings.waiting:
             return False
         return bool(await self.pool.zcard(self.queue_name) == 0)
-
-    async def _settle(self) -> None:
-        """Wait until every job that runs has ended and every end is written, or could not be for a lease's length."""
-        while self.tasks:
-            await asyncio.wait(list(self.tasks.values()))
-        try:
-            async with asyncio.timeout(self.lease_s):
-                await self.endings.written()
-        except TimeoutError:
-            logger.error("%d job ends could not be written, Redis is away; the jobs will run again", len(self.held))
 
     async def _wait_for_redis(self, error: Exception) -> None:
         logger.warning("Redis is away (%s: %s), next try in %.2fs", type(error).__name__, error, self._away_s)
@@ -282,10 +271,14 @@ class Worker(arq.worker.Worker):
             logger.warning("job %s: the claim's answer came too late to be trusted", lease.job_id)
             return
         self.held[lease.token] = lease
-        lease.task = self.loop.create_task(self._run(lease))
-        self.tasks[lease.job_id] = self.job_tasks[lease.job_id] = lease.task
+        run = self._run(lease)
         if self.stopping:
-            self.loop.call_soon(lease.cancel, "drain")
+            lease.cancel_reason = "drain"
+            if self.source.handler is None:
+                run.close()
+                run = self.hand_back(lease)
+        lease.task = self.loop.create_task(run)
+        self.tasks[lease.job_id] = self.job_tasks[lease.job_id] = lease.task
 
     async def _run(self, lease: Lease) -> None:
         try:
@@ -299,9 +292,7 @@ class Worker(arq.worker.Worker):
         finally:
             self.free_slot(lease)
 
-    async def _handle(self, handler: Any, lease: Lease) -> None:
-        if lease.abort_asked_ms:
-            self.loop.call_soon(lease.cancel, "abort")
+    async def _handle(self, handler: Handler, lease: Lease) -> None:
         ctx = {
             **self.ctx,
             "job_id": lease.job_id,
@@ -309,11 +300,13 @@ class Worker(arq.worker.Worker):
             "score": lease.score_ms,
             "lease": lease,
         }
+        if lease.abort_asked_ms:
+            self.loop.call_soon(lease.cancel, "abort")
         try:
             await handler(ctx, lease)
         except asyncio.CancelledError:
             logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason)
-        if not lease.released:
+        if not lease.released and lease.cancel_reason != "lost":
             logger.warning("job %s: its handler left it unfinished, its lease runs out", lease.job_id)
         self.forget(lease)
 
@@ -325,8 +318,7 @@ class Worker(arq.worker.Worker):
             self.job_tasks.pop(lease.job_id, None)
         if self._alone is lease:
             self._alone = None
-        if not self._idle_wait or self.burst:
-            self._wake.set()
+        self.idle.slot_freed(always=self.burst)
 
     def forget(self, lease: Lease) -> None:
         """The lease is over, or left to run out."""
@@ -339,6 +331,7 @@ class Worker(arq.worker.Worker):
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("job %s could not be handed back: %s", lease.job_id, error)
             self.forget(lease)
+        self.free_slot(lease)
 
     def _lose(self, leases: list[Lease]) -> None:
         for lease in leases:
@@ -350,54 +343,37 @@ class Worker(arq.worker.Worker):
         if self.on_refused is not None:
             self.on_refused(lease)
 
-    # Aborts.
+    # Aborts, health, the end: each in its module.
 
     async def _watch_aborts(self) -> None:
-        if not self.allow_abort_jobs and self.source.handler is None:
-            return
-        while True:
-            self._aborts.clear()
-            try:
-                await self._cancel_aborted_jobs()
-            except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("aborts cannot be read: %s", error)
-            timer = self.loop.call_later(max(self.poll_delay_s or 0, _BURST_POLL_S), self._aborts.set)
-            await self._aborts.wait()
-            timer.cancel()
+        if self.allow_abort_jobs or self.source.handler is not None:
+            await self._aborts.watch()
 
     async def _cancel_aborted_jobs(self) -> None:
-        """Cancel running jobs whose abort was asked for, and forget what was asked of jobs that are no more."""
-        command = ("ZRANGE", keys.ARQ_ABORT, "0", "-1")
-        armed = await self._waker.arm([command]) if self._waker is not None else None
-        asked = armed[0] if armed is not None else await self.batcher.execute(*command)
-        if not asked:
-            return
-        running = {lease.raw_id: lease for lease in self.held.values()}
-        aborted = [job_id for job_id in asked if job_id in running]
-        for job_id in aborted:
-            running[job_id].cancel("abort")
-        if aborted:
-            await self.batcher.execute("ZREM", keys.ARQ_ABORT, *aborted)
+        await self._aborts.apply()
 
-    # The end.
+    async def heart_beat(self) -> None:
+        """See to cron and health, as arq does, and now and then to the server's settings."""
+        await super().heart_beat()
+        await self.server.now_and_then(self.pool)
+
+    async def record_health(self) -> None:
+        await closing.record_health(self)
 
     def handle_sig(self, signum: Signals) -> None:
-        self.stopping = True
+        closing.mark_drained(self)
         super().handle_sig(signum)
 
     def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        self.stopping = True
         super().handle_sig_wait_for_completion(signum)
 
     async def _wait_for_tasks_to_complete(self, signum: Signals) -> None:
-        await super()._wait_for_tasks_to_complete(signum)
+        await closing.drain(self, signum)
 
     async def close(self) -> None:
-        """Cancel what still runs, hand it back, and close the connections."""
-        if self._serving is not None and self._serving is not asyncio.current_task():
-            self._serving.cancel()
-            await asyncio.wait([self._serving])
-        await super().close()
-        self._batcher = self._endings = None
+        await closing.close(self)
+        self._pool = self._batcher = self._endings = None
 
 
 def _signature() -> inspect.Signature:
