@@ -1,7 +1,7 @@
 """Texts with the sentences that a careful reader marked as the ones to keep.
 
-The marks were made before the summarizer was tuned. In a text of its own they are ⟦ ⟧; for the project's example
-inputs, which must stay clean, they are lines of a `.keys` file.
+The marks were made before the summarizer was tuned. In a text of its own they are ⟦ ⟧; for the project's
+example inputs, which must stay clean, they are lines of a `.keys` file.
 """
 
 import re

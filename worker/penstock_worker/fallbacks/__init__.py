@@ -9,6 +9,7 @@ from typing import Final
 
 from penstock_worker.fallbacks.extractive import Style, summarize
 from penstock_worker.fallbacks.lexical import classify, classify_scores
+from penstock_worker.fallbacks.rules import extract
 from penstock_worker.fallbacks.text import count_words
 
 EXTRACTIVE: Final = "extractive@1"
@@ -26,5 +27,6 @@ __all__ = [
     "classify",
     "classify_scores",
     "count_words",
+    "extract",
     "summarize",
 ]
