@@ -22,7 +22,7 @@ from penstock_simulator.schema_fill import MISSING, branches, fill
 Answers = Callable[[Ask], str]
 """Gives the text of an answer. A function of one's own may stand in for those below."""
 
-FIXED_TEXT = "This is the fixed answer of the provider simulator."
+FIXED_TEXT = "A fixed answer."
 _REMEMBERED = 1024
 
 

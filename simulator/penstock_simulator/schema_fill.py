@@ -227,23 +227,22 @@ def _kind_fits(kind: Any, value: Any) -> bool:
 
 
 def _string(option: JsonObject, value: Any) -> str:
-    text = value if isinstance(value, str) else None
+    text: str | None = value if isinstance(value, str) else None
     if text is not None and is_valid({**option, "type": "string"}, text):
         return text
     if option.get("pattern"):
         return example(option["pattern"]) or text or ""
-    made = _FORMAT_EXAMPLES.get(option.get("format", ""))
-    if made is not None:
-        return made
-    shown: str = (text or "")[: option.get("maxLength")]
-    return shown + "-" * (option.get("minLength", 0) - len(shown))
+    if option.get("format") in _FORMAT_EXAMPLES:
+        return _FORMAT_EXAMPLES[str(option["format"])]
+    shown = (text or "")[: option.get("maxLength")]
+    return shown + "-" * int(option.get("minLength", 0) - len(shown))
 
 
 def _number(option: JsonObject, value: Any, *, whole: bool) -> int | float:
     if isinstance(value, int | float) and not isinstance(value, bool) and is_valid(option, value):
         return value
-    low = float(option.get("minimum", option.get("exclusiveMinimum", -math.inf)))
-    high = float(option.get("maximum", option.get("exclusiveMaximum", math.inf)))
+    low: Any = option.get("minimum", option.get("exclusiveMinimum", -math.inf))
+    high: Any = option.get("maximum", option.get("exclusiveMaximum", math.inf))
     step = option.get("multipleOf") or (1 if whole else None)
     for candidate in _candidates(low, high, step):
         number = int(candidate) if whole and math.isfinite(candidate) else candidate

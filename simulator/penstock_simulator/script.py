@@ -23,7 +23,7 @@ from penstock_simulator.ask import Ask, Request
 from penstock_simulator.faults import Fault
 from penstock_simulator.faults.spec import FaultSpecError, fault_in_model_name, parse
 from penstock_simulator.latency import parse_duration_s
-from penstock_simulator.reading import MARKER
+from penstock_simulator.reading import MARKER, source_text
 
 HEADER = "x-simulate"
 _MATCH_KEYS = frozenset({"model", "contains", "stream", "caller", "nth", "every", "probability", "from_s", "until_s"})
@@ -122,8 +122,11 @@ class Script:
         return Plan((named,)) if named is not None else None
 
     def _due(self, spec: str, how_often: Mapping[str, Any], ask: Ask) -> bool:
-        """Whether a fault asked for inside a request is played now; counted by spec and text."""
-        key = blake2b(f"{spec}\0{ask.last_user_text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        """Whether a fault asked for inside a request is played now; counted by spec and text.
+
+        The text is what stands inside the fence: a client that draws a new fence for each try still counts.
+        """
+        key = blake2b(f"{spec}\0{source_text(ask)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         self._asked[key] += 1
         number = self._asked[key]
         if "times" in how_often and number > int(how_often["times"]):
