@@ -3,15 +3,16 @@
 import ast
 import importlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"__init__", "__main__", "support"}
 
 
-def summaries() -> dict[str, str]:
-    """Benchmark -> first line of its docstring, read without running it."""
-    paths = (path for path in sorted(HERE.glob("*.py")) if path.stem not in NOT_BENCHMARKS)
+def summaries(folder: Path = HERE, without: Collection[str] = NOT_BENCHMARKS) -> dict[str, str]:
+    """Module of *folder* -> first line of its docstring, read without running it."""
+    paths = (path for path in sorted(folder.glob("*.py")) if path.stem not in without)
     return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] for path in paths}
 
 

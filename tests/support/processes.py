@@ -83,8 +83,8 @@ class ChildProcess:
         expression = re.compile(pattern)
         return self._wait_for(expression.search, timeout_s, f"line with {pattern!r}")
 
-    def wait(self, timeout_s: float = 10.0) -> int:
-        """Wait for the end and for the last of the log; the exit code, negative for a signal."""
+    def wait(self, timeout_s: float | None = 10.0) -> int:
+        """Wait for the end and the last of the log, None for as long as it takes; the exit code."""
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,71 @@
+"""What a drill has measured, what it had to be, and whether it was."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure and its limit."""
+
+    what: str
+    value: str
+    limit: str
+    held: bool
+
+
+class Verdict:
+    """Collects figures; the drill has passed when all held."""
+
+    def __init__(self, drill: str) -> None:
+        self.drill = drill
+        self.figures: list[Figure] = []
+        self.faults: list[str] = []
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are figures, and all of them held."""
+        return bool(self.figures) and all(figure.held for figure in self.figures)
+
+    def at_most(self, what: str, value: float, limit: float) -> None:
+        """*value* must not exceed *limit*."""
+        self._add(what, f"{value:g}", f"≤ {limit:g}", value <= limit)
+
+    def at_least(self, what: str, value: float, limit: float) -> None:
+        """*value* must not be below *limit*."""
+        self._add(what, f"{value:g}", f"≥ {limit:g}", value >= limit)
+
+    def exactly(self, what: str, value: object, expected: object) -> None:
+        """*value* must be *expected*."""
+        self._add(what, str(value), f"= {expected}", value == expected)
+
+    def none_of(self, what: str, faults: Collection[str]) -> None:
+        """There must be no faults; those there are will be printed."""
+        self.faults.extend(faults)
+        self._add(what, str(len(faults)), "= 0", not faults)
+
+    def report(self, *, as_json: bool) -> int:
+        """Print it; 0 when the drill has passed, else 1."""
+        if as_json:
+            figures = [vars(figure) for figure in self.figures]
+            row = {"drill": self.drill, "passed": self.passed, "figures": figures, "faults": self.faults}
+            print(json.dumps(row))
+        else:
+            self._print()
+        return 0 if self.passed else 1
+
+    def _print(self) -> None:
+        console = Console()
+        table = Table("figure", "measured", "limit", "", title=self.drill, title_justify="left")
+        for figure in self.figures:
+            table.add_row(figure.what, figure.value, figure.limit, "held" if figure.held else "[bold red]BROKEN")
+        console.print(table)
+        for fault in self.faults:
+            console.print(f"  {fault}", markup=False, highlight=False)
+
+    def _add(self, what: str, value: str, limit: str, held: bool) -> None:
+        self.figures.append(Figure(what, value, limit, held))
