@@ -50,7 +50,8 @@ def test_stop_ends_all_and_restarts_none() -> None:
 def test_a_stage_has_a_server_a_proxy_a_provider_and_workers() -> None:
     """Everything runs inside the block, with the workers behind the proxy, and nothing after it."""
     code = (
-        "import sys, redis; redis.Redis.from_url(sys.argv[1]).set('seen', sys.argv[2])\nimport signal; signal.pause()"
+        "import redis, signal, sys; client = redis.Redis.from_url(sys.argv[1]);"
+        "client.set('seen', sys.argv[2]); signal.pause()"
     )
 
     def worker(folder: Path, redis_url: str, provider_url: str) -> list[str]:
