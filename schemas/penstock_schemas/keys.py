@@ -39,11 +39,6 @@ def suspect(job_id: str) -> str:
     return f"penstock:suspect:{job_id}"
 
 
-def claimed(worker_id: str) -> str:
-    """String, expiring: what the worker's last claim took, for the case that its answer was lost."""
-    return f"penstock:claimed:{worker_id}"
-
-
 def queue(lane: str, tenant: str) -> str:
     """Sorted set: job id -> time from which it may run, ms. A running job's score is its lease's end."""
     return f"penstock:q:{lane}:{tenant}"

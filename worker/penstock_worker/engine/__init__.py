@@ -1,7 +1,9 @@
 """A drop-in for ``arq.Worker``: as fast as Redis allows, safe against crashes, fair between tenants."""
 
+from penstock_worker.engine.health import Health, check_health, health, serve_health
 from penstock_worker.engine.lease import POISON_DEATHS, SUSPECT_DEATHS, CancelReason, Claim, Lease
 from penstock_worker.engine.sources import ArqQueue, FairQueues, Handler, Source
+from penstock_worker.engine.supervisor import CONFIGURATION_EXIT, Supervisor
 from penstock_worker.engine.worker import Worker
 
 __all__ = [
@@ -10,6 +12,12 @@ __all__ = [
     "ArqQueue",
     "FairQueues",
     "Handler",
+    "Supervisor",
+    "CONFIGURATION_EXIT",
+    "Health",
+    "health",
+    "serve_health",
+    "check_health",
     "Lease",
     "Claim",
     "CancelReason",

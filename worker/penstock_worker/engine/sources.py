@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -58,6 +59,10 @@ class Source(Protocol):
         """Lease due jobs; a repeat leases others. Raises redis-py's errors."""
         ...
 
+    async def is_empty(self, batcher: Batcher) -> bool:
+        """Whether nothing is queued, deferred or running. Raises redis-py's errors."""
+        ...
+
     def watched(self) -> list[tuple[str, ...]]:
         """Commands that read every key by whose change work can appear."""
         ...
@@ -74,6 +79,9 @@ class ArqQueue:
         args = ask.common_args() + [job_id for _, job_id in ask.named]
         sent_at = time.monotonic()
         return _read_claim(await batcher.call(_claim_script(), [self.name], args), sent_at, ask.lease_s)
+
+    async def is_empty(self, batcher: Batcher) -> bool:
+        return bool(await batcher.execute("ZCARD", self.name) == 0)
 
     def watched(self) -> list[tuple[str, ...]]:
         return [("ZRANGE", self.name, "0", "0")]
@@ -103,6 +111,10 @@ class FairQueues:
         sent_at = time.monotonic()
         script = _fair_script(self.start_lua)
         return _read_claim(await batcher.call(script, [keys.LANES, keys.PAUSED], args), sent_at, ask.lease_s)
+
+    async def is_empty(self, batcher: Batcher) -> bool:
+        sizes = [batcher.execute("ZCARD", key(lane)) for lane in self.lanes for key in (keys.ring, keys.wait)]
+        return not any(await asyncio.gather(*sizes))
 
     def watched(self) -> list[tuple[str, ...]]:
         ranges = [("ZRANGE", key(lane), "0", "0") for lane in self.lanes for key in (keys.ring, keys.wait)]

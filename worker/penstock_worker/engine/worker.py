@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from signal import Signals
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import arq.worker
 from arq.connections import create_pool, log_redis_info
@@ -47,6 +47,7 @@ REDIS_TIMEOUT_S = 2.0
 _ABORT = keys.ARQ_ABORT.encode()
 _BURST_POLL_S = 0.05
 _AWAY_S = 0.05, 1.0
+_LONGEST_PATIENCE_S = 600.0
 
 
 class Worker(arq.worker.Worker):
@@ -81,7 +82,7 @@ class Worker(arq.worker.Worker):
             arq_options["job_completion_wait"] = drain_s
         handler = source.handler if source is not None else None
         if handler is not None and not functions:
-            functions = [arq.worker.func(cast(Any, handler), name="penstock")]
+            functions = [arq.worker.func(_no_function, name="handler")]
         super().__init__(functions, **arq_options)
         self.source: Source = source if source is not None else ArqQueue(self.queue_name)
         self.lease_s = lease_s
@@ -221,8 +222,8 @@ class Worker(arq.worker.Worker):
             self._alone = claim.leases[0]
 
     def _patience_s(self) -> float:
-        """As long as the longest job may run: by then a worker that takes nothing new is idle."""
-        return float(self.in_progress_timeout_s)
+        """As long as the longest job may run, within reason: by then a worker that takes nothing new is idle."""
+        return min(float(self.in_progress_timeout_s), _LONGEST_PATIENCE_S)
 
     def _free_slots(self) -> int:
         if not self.allow_pick_jobs or self.stopping or self._alone is not None:
@@ -256,7 +257,7 @@ class Worker(arq.worker.Worker):
             return True
         if self.tasks or self.endings.waiting:
             return False
-        return bool(await self.pool.zcard(self.queue_name) == 0)
+        return await self.source.is_empty(self.batcher)
 
     async def _wait_for_redis(self, error: Exception) -> None:
         logger.warning("Redis is away (%s: %s), next try in %.2fs", type(error).__name__, error, self._away_s)
@@ -374,6 +375,11 @@ class Worker(arq.worker.Worker):
     async def close(self) -> None:
         await closing.close(self)
         self._pool = self._batcher = self._endings = None
+
+
+async def _no_function(ctx: dict[Any, Any]) -> None:
+    """Stands where arq.Worker wants a function, when all jobs go to a handler."""
+    raise NotImplementedError("this worker runs no arq functions")
 
 
 def _signature() -> inspect.Signature:
