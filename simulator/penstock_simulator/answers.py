@@ -16,7 +16,14 @@ from typing import Any, Literal
 import orjson
 
 from penstock_simulator.ask import Ask, JsonObject
-from penstock_simulator.reading import DEFAULT_WORDS, label_descriptions, max_words, split_prompt, wants_bullets
+from penstock_simulator.reading import (
+    DEFAULT_WORDS,
+    label_descriptions,
+    max_words,
+    prompt_schema,
+    split_prompt,
+    wants_bullets,
+)
 from penstock_simulator.schema_fill import MISSING, branches, fill
 
 Answers = Callable[[Ask], str]
@@ -43,23 +50,32 @@ class FixedAnswers:
 
     def __call__(self, ask: Ask) -> str:
         """The smallest value that is valid under the schema, with a sentence where text is wanted."""
-        if ask.schema is None:
+        schema = ask.schema or prompt_schema(split_prompt(ask)[1])
+        if schema is None:
             return '{"answer":"fixed"}' if ask.json_mode else FIXED_TEXT
-        key = orjson.dumps(ask.schema)
+        key = orjson.dumps(schema)
         if key not in self._made:
-            self._made[key] = _dump(fill(ask.schema, _fixed_values(ask.schema)))
+            self._made[key] = _dump(fill(schema, _fixed_values(schema)))
             if len(self._made) > _REMEMBERED:
                 self._made.popitem(last=False)
         return self._made[key]
 
 
 def real_answer(ask: Ask) -> str:
-    """An answer made from the text of *ask*: JSON where a schema or JSON mode asks for it, else a summary."""
+    """An answer made from the text of *ask*: JSON where a schema or JSON mode asks for it, else a summary.
+
+    A schema that is written out in the instructions counts too: beside one of the request it may say more.
+    """
     text, instructions = split_prompt(ask)
-    if ask.schema is not None:
-        return _dump(fill(ask.schema, _found(ask.schema, text, instructions)))
-    summary = _summary(text, instructions)
-    return _dump({"summary": summary}) if ask.json_mode else summary
+    told = prompt_schema(instructions)
+    schema = ask.schema or told
+    if schema is None:
+        summary = _summary(text, instructions)
+        return _dump({"summary": summary}) if ask.json_mode else summary
+    value: Any = _found(schema, text, instructions)
+    if told is not None and _properties(told).keys() == _properties(schema).keys():
+        value = fill(told, value)
+    return _dump(fill(schema, value))
 
 
 def _found(schema: JsonObject, text: str, instructions: str) -> JsonObject:
@@ -101,7 +117,10 @@ def _classification(below: Any, root: JsonObject, text: str, instructions: str) 
 def _extraction(schema: JsonObject, text: str, instructions: str) -> JsonObject:
     from penstock_worker.fallbacks import extract
 
-    return extract(text, schema, instructions=instructions or None) or {}
+    found = extract(text, schema, instructions=instructions or None)
+    if found is None and schema.get("required"):
+        found = extract(text, {**schema, "required": []}, instructions=instructions or None)
+    return found or {}
 
 
 def _properties(schema: JsonObject) -> dict[str, Any]:

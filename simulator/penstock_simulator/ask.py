@@ -52,14 +52,6 @@ class Ask:
     cache_key: str = ""
     """Prompts share a prefix cache only under the same key."""
 
-    @property
-    def last_user_text(self) -> str:
-        """The last message that is not the provider's own; empty when there is none."""
-        for message in reversed(self.messages):
-            if message.role == "user":
-                return message.text
-        return ""
-
 
 @dataclass(slots=True)
 class Answer:

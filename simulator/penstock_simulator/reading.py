@@ -6,9 +6,10 @@ random token, between tags such as `<document>`, or between triple quotes; else 
 
 from __future__ import annotations
 
+import json
 import re
 
-from penstock_simulator.ask import Ask
+from penstock_simulator.ask import Ask, JsonObject
 
 DEFAULT_WORDS = 60
 """Words of a summary when the prompt names no limit."""
@@ -17,6 +18,7 @@ MARKER = re.compile(r"\[\[simulate:\s*(.*?)\s*\]\]", re.DOTALL)
 """A fault asked for inside the text: `[[simulate: status=503 times=1]]`."""
 
 _TOKEN = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,64}")
+_JSON = json.JSONDecoder()
 _MARKER_LINE_CHARS = 96
 _MARKER_LINE_WORDS = 3
 _TAGS = "document|text|input|source|content|data|article|message|email"
@@ -38,13 +40,37 @@ def source_text(ask: Ask) -> str:
 
 
 def split_prompt(ask: Ask) -> tuple[str, str]:
-    """The text the ask is about, and all else that was said: the instructions."""
-    user = MARKER.sub("", ask.last_user_text).strip()
-    text = _between_markers(user) or _between(_TAGGED, user) or _between(_QUOTED, user)
-    rest = [message.text for message in ask.messages if message.text != ask.last_user_text]
-    if text is None:
-        return user, "\n".join(rest)
-    return text, "\n".join([*rest, user.replace(text, "", 1)])
+    """The text the ask is about, and all else that was said: the instructions.
+
+    A later turn, in which the text is only talked about, does not take its place.
+    """
+    texts = [message.text for message in ask.messages if message.role == "user"]
+    said = [message.text for message in ask.messages if message.role not in {"user", "assistant"}]
+    for user in reversed(texts):
+        text = _fenced(user)
+        if text is not None:
+            return unmarked(text), "\n".join([*said, *(other.replace(text, "", 1) for other in texts)])
+    return unmarked(texts[-1] if texts else ""), "\n".join([*said, *texts[:-1]])
+
+
+def unmarked(text: str) -> str:
+    """*text* without fault markers and outer white space."""
+    return MARKER.sub("", text).strip() if "[[simulate:" in text else text.strip()
+
+
+def prompt_schema(instructions: str) -> JsonObject | None:
+    """The first JSON Schema of an object that is written out in the instructions; None without one."""
+    place = instructions.find("{")
+    while place >= 0:
+        try:
+            value, end = _JSON.raw_decode(instructions, place)
+        except (ValueError, RecursionError):
+            end = place + 1
+        else:
+            if isinstance(value, dict) and (value.get("type") == "object" or value.keys() >= {"$defs", "$ref"}):
+                return value
+        place = instructions.find("{", end)
+    return None
 
 
 def max_words(instructions: str) -> int | None:
@@ -81,34 +107,32 @@ def _after_label(line: str, label: str) -> str | None:
     return match[1] if match else None
 
 
+def _fenced(user: str) -> str | None:
+    return _between_markers(user) or _between(_TAGGED, user) or _between(_QUOTED, user)
+
+
 def _between_markers(user: str) -> str | None:
+    """What stands between the first marker line and the last with the same token."""
     lines = user.splitlines(keepends=True)
-    first: dict[str, int] = {}
-    span: tuple[int, int] | None = None
-    for index, line in enumerate(lines):
-        token = _marker_token(line)
-        if token is None:
-            continue
-        if token in first:
-            span = (first[token], index)
-        elif span is None:
-            first[token] = index
-    if span is None:
-        return None
-    return "".join(lines[span[0] + 1 : span[1]]).strip("\r\n")
+    tokens = {index: token for index, line in enumerate(lines) if (token := _marker_token(line)) is not None}
+    last = {token: index for index, token in tokens.items()}
+    for first, token in tokens.items():
+        if last[token] > first:
+            return "".join(lines[first + 1 : last[token]]).strip("\r\n")
+    return None
 
 
 def _marker_token(line: str) -> str | None:
     """The random token of a line that is nothing but a marker; None for other lines."""
     bare = line.strip()
-    if not bare or len(bare) > _MARKER_LINE_CHARS or bare[0].isalnum():
+    if not bare or len(bare) > _MARKER_LINE_CHARS:
         return None
-    found = _TOKEN.search(bare)
-    if found is None or len(re.findall(r"\w+", bare.replace(found[0], ""))) > _MARKER_LINE_WORDS:
+    found = next((token for token in _TOKEN.findall(bare) if not token.isdigit() or len(token) >= 16), None)
+    if found is None or len(re.findall(r"\w+", bare.replace(found, ""))) > _MARKER_LINE_WORDS:
         return None
-    return found[0]
+    return found
 
 
 def _between(pattern: re.Pattern[str], user: str) -> str | None:
     found = pattern.search(user)
-    return found[2].strip("\r\n") if found else None
+    return str(found[2]).strip("\r\n") if found else None

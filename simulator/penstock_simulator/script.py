@@ -112,8 +112,9 @@ class Script:
 
     def _asked_for(self, ask: Ask, request: Request) -> Plan | None:
         specs = [request.headers[HEADER]] if HEADER in request.headers else []
-        if "[[simulate:" in ask.last_user_text:
-            specs += MARKER.findall(ask.last_user_text)
+        for message in ask.messages:
+            if message.role == "user" and "[[simulate:" in message.text:
+                specs += MARKER.findall(message.text)
         for spec in specs:
             faults, how_often = parse(spec)
             if self._due(spec, how_often, ask):
