@@ -6,39 +6,17 @@ Keys that do not exist are errors, so that a misspelt limit is never silently of
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from penstock_schemas.errors import ConfigurationError
-from penstock_schemas.validation import first_fault
-from penstock_store.connection import check_url
+from penstock_store.settings import Section, SharedSettings, config_file, read_settings
 
-CONFIG_VARIABLE = "PENSTOCK_CONFIG"
-DEFAULT_FILE = "penstock.toml"
+__all__ = ["Settings", "config_file", "load_settings"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """Base of all sections: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class RedisSection(Section):
-    """Where Redis is."""
-
-    url: str = "redis://localhost:6379/0"
-
-
-class ProducerSection(Section):
-    """What the command uses when it enqueues."""
-
-    tenant: str = "default"
 
 
 class WorkerSection(Section):
@@ -136,36 +114,16 @@ class PriceSection(Section):
     cache_write_per_mtok: str | None = None
 
 
-class Settings(BaseSettings):
-    """The whole configuration."""
+class Settings(SharedSettings):
+    """The whole configuration: what is shared, and what the worker alone reads."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PENSTOCK_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+    model_config = SettingsConfigDict(extra="forbid")
 
-    redis: RedisSection = RedisSection()
-    producer: ProducerSection = ProducerSection()
     worker: WorkerSection = WorkerSection()
     providers: dict[str, ProviderSection] = {}
     routes: dict[str, RouteSection] = {}
     prices: dict[str, PriceSection] = {}
     """``provider/model`` -> prices, instead of those that are known."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables first, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -184,43 +142,6 @@ class Settings(BaseSettings):
         return self
 
 
-def config_file(given: str | None = None) -> Path | None:
-    """The file to read: *given*, else ``PENSTOCK_CONFIG``, else ``penstock.toml`` if it is there; None for none.
-
-    Raises ConfigurationError when a file that was named does not exist.
-    """
-    named = given or os.environ.get(CONFIG_VARIABLE)
-    path = Path(named or DEFAULT_FILE)
-    if path.is_file():
-        return path
-    if named:
-        raise ConfigurationError("config", f"there is no file {path}")
-    return None
-
-
 def load_settings(given: str | None = None, **overrides: Any) -> Settings:
-    """Read and check the configuration. *overrides* (sections as dicts) win over file and variables.
-
-    ``REDIS_URL`` is taken for ``redis.url`` where neither the file nor ``PENSTOCK_REDIS__URL`` sets it. Raises
-    ConfigurationError with the key and what was expected of it.
-    """
-    path = config_file(given)
-
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=path)
-
-    try:
-        settings = FromFile(**overrides)
-    except ValidationError as error:
-        raise _configuration_error(error) from None
-    except ValueError as error:
-        raise ConfigurationError(str(path), f"is not TOML: {error}") from None
-    if "redis" not in settings.model_fields_set and (url := os.environ.get("REDIS_URL")):
-        settings = settings.model_copy(update={"redis": RedisSection(url=url)})
-    check_url(settings.redis.url)
-    return settings
-
-
-def _configuration_error(error: ValidationError) -> ConfigurationError:
-    path, reason = first_fault(error)
-    return ConfigurationError(path or "configuration", reason.replace("no such field", "no such key"))
+    """Read and check the whole configuration; see :func:`penstock_store.settings.read_settings`."""
+    return read_settings(Settings, given, **overrides)
