@@ -199,12 +199,14 @@ def processes() -> Iterator[Processes]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process of this id."""
+    """Whether a process of this id runs; one that has ended but was not yet reaped by its new parent does not."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    return True
+    except FileNotFoundError:  # it went in between, or there is no /proc to ask
+        return not Path("/proc/self").exists()
 
 
 def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
