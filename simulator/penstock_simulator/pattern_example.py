@@ -21,7 +21,7 @@ _CANDIDATES = "a0 -_.A"
 def example(pattern: str) -> str | None:
     """The simplest string that *pattern* finds; None if the pattern is bad or beyond this generator."""
     try:
-        text = "".join(_one(item, {}) for item in parser.parse(pattern))
+        text = _all(parser.parse(pattern), {})
         return text if re.search(pattern, text) else None
     except (re.error, _Beyond):
         return None

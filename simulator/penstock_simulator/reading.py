@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from penstock_simulator.ask import Ask, JsonObject
 
@@ -67,10 +68,14 @@ def prompt_schema(instructions: str) -> JsonObject | None:
         except (ValueError, RecursionError):
             end = place + 1
         else:
-            if isinstance(value, dict) and (value.get("type") == "object" or value.keys() >= {"$defs", "$ref"}):
-                return value
+            if _is_object_schema(value):
+                return dict(value)
         place = instructions.find("{", end)
     return None
+
+
+def _is_object_schema(value: Any) -> bool:
+    return isinstance(value, dict) and (value.get("type") == "object" or value.keys() >= {"$defs", "$ref"})
 
 
 def max_words(instructions: str) -> int | None:
@@ -104,7 +109,7 @@ def _after_label(line: str, label: str) -> str | None:
         return None
     rest = bare[len(label) :].lstrip("`\"'*")
     match = re.match(r"\s*(?:[:=\u2013\u2014]|--| - )\s*(.+)", rest)
-    return match[1] if match else None
+    return str(match[1]) if match else None
 
 
 def _fenced(user: str) -> str | None:
