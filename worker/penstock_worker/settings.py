@@ -24,7 +24,9 @@ class WorkerSection(Section):
 
     concurrency: int = Field(default=200, ge=1, le=10_000)
     """Jobs in flight in one process."""
-    lanes: dict[Literal["interactive", "standard", "bulk"], Positive] = {"interactive": 6, "standard": 3, "bulk": 1}
+    lanes: dict[Literal["interactive", "standard", "bulk"], Positive] = Field(
+        default_factory=lambda: {"interactive": 6, "standard": 3, "bulk": 1}
+    )
     """Lanes served and their weights."""
     lease_s: Positive = 10.0
     """How long a job is held without a sign of life; a dead worker's jobs run again after it."""
@@ -34,7 +36,7 @@ class WorkerSection(Section):
     """How long a worker that is told to stop works on; longer than a call may take."""
     tenant_cap: int = Field(default=0, ge=0)
     """The most running jobs of one tenant; 0 for no bound."""
-    tasks: list[str] = []
+    tasks: list[str] = Field(default_factory=list)
     """Modules of your own that register tasks, imported at start."""
     health_port: int | None = Field(default=None, ge=0, le=65_535)
     """A loopback port for liveness and readiness; None: none."""
@@ -88,7 +90,7 @@ class ProviderSection(Section):
     schema_mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
     """The strongest way of asking for a schema that it understands."""
     ca_file: Path | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """What only this kind understands."""
 
 
@@ -120,9 +122,9 @@ class Settings(SharedSettings):
     model_config = SettingsConfigDict(extra="forbid")
 
     worker: WorkerSection = WorkerSection()
-    providers: dict[str, ProviderSection] = {}
-    routes: dict[str, RouteSection] = {}
-    prices: dict[str, PriceSection] = {}
+    providers: dict[str, ProviderSection] = Field(default_factory=dict)
+    routes: dict[str, RouteSection] = Field(default_factory=dict)
+    prices: dict[str, PriceSection] = Field(default_factory=dict)
     """``provider/model`` -> prices, instead of those that are known."""
 
     @model_validator(mode="after")
