@@ -83,7 +83,7 @@ class PriceTable:
         canonical = json.dumps(overrides or {}, sort_keys=True, default=str).encode()
         self._digest = hashlib.sha256(canonical).hexdigest()[:8]
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Which prices these are, for the ledger: the data's version and a digest of the configured prices."""
         return f"genai-prices/{version('genai-prices')}+{self._digest}"
