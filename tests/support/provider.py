@@ -87,6 +87,8 @@ class Provider:
                 await self._one(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.hung_up.set()
+        except asyncio.CancelledError:
+            pass  # asyncio's streams would log it
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -1,14 +1,14 @@
 """A call to a model over a real socket, when all goes well."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.errors import CallError
-from penstock_worker.llm.port import CallLimits, CallRequest, SchemaMode, StopReason, Target, Turn
+from penstock_worker.llm.port import SchemaMode, StopReason, Turn
 from penstock_worker.llm.secrets import SecretRef
 from tests.support.provider import (
     LAST_CHUNK,
@@ -27,23 +27,10 @@ from tests.support.provider import (
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[HttpModelClient]:
-    client = HttpModelClient()
-    yield client
-    await client.aclose()
+Make = Callable[..., Any]
 
 
-def target(provider: Provider, **fields: Any) -> Target:
-    base = {"name": "test/model", "kind": "openai", "model": "model", "base_url": provider.base_url}
-    return Target(**{**base, "allow_private": True, "limits": CallLimits(), **fields})
-
-
-def ask(**fields: Any) -> CallRequest:
-    return CallRequest(**{"system": "Be brief.", "user": "Hi", "max_output_tokens": 100, **fields})
-
-
-async def test_whole_answer(client: HttpModelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whole_answer(client: HttpModelClient, target: Make, ask: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain call gives text, stop reason, usage, ids and times."""
     monkeypatch.setenv("TEST_LLM_KEY", "sk-secret")
 
@@ -71,7 +58,7 @@ async def test_whole_answer(client: HttpModelClient, monkeypatch: pytest.MonkeyP
     }
 
 
-async def test_schema_and_turns_are_sent(client: HttpModelClient) -> None:
+async def test_schema_and_turns_are_sent(client: HttpModelClient, target: Make, ask: Make) -> None:
     """A schema goes out strict, a re-ask as further turns."""
 
     async def script(request: Request) -> None:
@@ -88,7 +75,7 @@ async def test_schema_and_turns_are_sent(client: HttpModelClient) -> None:
     assert (body["temperature"], body["seed"]) == (0.0, 7)
 
 
-async def test_streamed_answer(client: HttpModelClient) -> None:
+async def test_streamed_answer(client: HttpModelClient, target: Make, ask: Make) -> None:
     """A stream gives its deltas in order, the whole text, and the usage of its last chunk."""
 
     async def script(request: Request) -> None:
@@ -105,7 +92,7 @@ async def test_streamed_answer(client: HttpModelClient) -> None:
     assert provider.requests[0].json["stream_options"] == {"include_usage": True}
 
 
-async def test_connections_are_kept_for_both_kinds_of_answer(client: HttpModelClient) -> None:
+async def test_connections_are_kept_for_both_kinds_of_answer(client: HttpModelClient, target: Make, ask: Make) -> None:
     """Five calls after each other, streamed or not, use one connection."""
 
     async def script(request: Request) -> None:
@@ -121,7 +108,7 @@ async def test_connections_are_kept_for_both_kinds_of_answer(client: HttpModelCl
     assert provider.connections == 1
 
 
-async def test_stream_ignored_by_the_server(client: HttpModelClient) -> None:
+async def test_stream_ignored_by_the_server(client: HttpModelClient, target: Make, ask: Make) -> None:
     """A server that answers a stream request with one JSON body is read all the same."""
 
     async def script(request: Request) -> None:
@@ -134,7 +121,7 @@ async def test_stream_ignored_by_the_server(client: HttpModelClient) -> None:
     assert seen == ["whole"]
 
 
-async def test_bytes_in_any_split(client: HttpModelClient) -> None:
+async def test_bytes_in_any_split(client: HttpModelClient, target: Make, ask: Make) -> None:
     """Events cut inside a character, with CR LF and comments between them, read the same."""
     events = ': hi\r\n\r\ndata: {"choices":[{"delta":{"content":"é…漢"}}]}\r\n\r\n'.encode()
     tail = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\r\n\r\ndata: [DONE]\r\n\r\n'
@@ -148,7 +135,7 @@ async def test_bytes_in_any_split(client: HttpModelClient) -> None:
     assert answer.text == "é…漢"
 
 
-async def test_cookies_are_not_kept(client: HttpModelClient) -> None:
+async def test_cookies_are_not_kept(client: HttpModelClient, target: Make, ask: Make) -> None:
     """What a provider wants remembered is forgotten."""
 
     async def script(request: Request) -> None:
@@ -160,7 +147,9 @@ async def test_cookies_are_not_kept(client: HttpModelClient) -> None:
     assert all("cookie" not in request.headers for request in provider.requests)
 
 
-async def test_environment_is_ignored(client: HttpModelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_is_ignored(
+    client: HttpModelClient, target: Make, ask: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proxies named in the environment see nothing."""
 
     async def script(request: Request) -> None:
@@ -174,7 +163,7 @@ async def test_environment_is_ignored(client: HttpModelClient, monkeypatch: pyte
     assert proxy.connections == 0
 
 
-async def test_many_calls_at_once(client: HttpModelClient) -> None:
+async def test_many_calls_at_once(client: HttpModelClient, target: Make, ask: Make) -> None:
     """Three hundred calls in flight at once each get their own answer."""
 
     async def script(request: Request) -> None:
@@ -186,7 +175,7 @@ async def test_many_calls_at_once(client: HttpModelClient) -> None:
     assert [answer.text for answer in answers] == [f"n{n}" for n in range(300)]
 
 
-async def test_schema_refused_then_prompt_mode(client: HttpModelClient) -> None:
+async def test_schema_refused_then_prompt_mode(client: HttpModelClient, target: Make, ask: Make) -> None:
     """A provider that refuses the schema says so; the same call in prompt mode carries it in the prompt."""
     refusal = {"error": {"message": "Invalid schema for response_format", "param": "response_format"}}
 

@@ -20,7 +20,9 @@ from penstock_worker.llm.errors import (
     AuthFailedError,
     CallDeadlineError,
     CallError,
+    ConnectionLostError,
     RequestRejectedError,
+    StreamBrokenError,
 )
 from penstock_worker.llm.family import AnswerStream, Family, Prepared, Reply
 from penstock_worker.llm.http import Connections, Exchange, PoolSettings
@@ -236,6 +238,8 @@ def _with_stream(error: CallError, call: _Call) -> CallError:
     stream = call.stream
     if stream is None:
         return error
+    if isinstance(error, ConnectionLostError) and stream.received_bytes:
+        error = StreamBrokenError(request_id=error.request_id, detail=error.detail)
     error.received_bytes = stream.received_bytes
     if stream.raw_usage is not None:
         known = bounds(call.input_bytes, stream.received_bytes, call.request.max_output_tokens)

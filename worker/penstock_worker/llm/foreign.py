@@ -17,7 +17,6 @@ from penstock_worker.llm.errors import (
     ConnectFailedError,
     ConnectionLostError,
     RedirectedError,
-    StreamBrokenError,
     TlsFailedError,
 )
 
@@ -88,12 +87,11 @@ CAUGHT = (
 """What the edge catches. Cancellation and errors of programming pass."""
 
 
-def translate(error: BaseException, *, connected: bool, received_bytes: int = 0) -> CallError:
+def translate(error: BaseException, *, connected: bool) -> CallError:
     """Make a CallError of a library's error.
 
     *connected* is whether a connection had been handed to the request: before that nothing was sent, after
-    that something may have been, whatever the error is called. *received_bytes* is how much visible answer
-    had come.
+    that something may have been, whatever the error is called.
     """
     cause = error.__cause__
     root = cause if isinstance(cause, aiohttp.ClientError) else error
@@ -101,6 +99,4 @@ def translate(error: BaseException, *, connected: bool, received_bytes: int = 0)
     detail = type(root).__name__
     if not connected:
         return (kind if kind is TlsFailedError else ConnectFailedError)(sent=False, detail=detail)
-    if kind in (ConnectFailedError, TlsFailedError, ConnectionLostError):
-        kind = StreamBrokenError if received_bytes else ConnectionLostError
-    return kind(detail=detail, received_bytes=received_bytes)
+    return (ConnectionLostError if kind in (ConnectFailedError, TlsFailedError) else kind)(detail=detail)

@@ -1,7 +1,7 @@
 """The clocks over one call: first content, idle content, the whole call, and the job's deadline.
 
-Each is a moment; the earliest counts. Content moves only the idle clock, and moving it costs an attribute
-write: the one timer looks at the clocks when it fires and sleeps again if nothing is due.
+Each is a moment; the earliest counts. Content moves only the idle clock, and only later, which costs an
+attribute write: the one timer looks at the clocks when it fires, and sleeps again if nothing is due.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ class Watchdog:
         self._last_at = time.monotonic()
         if self._first_at is None:
             self._first_at = self._last_at
+            self._arm()  # the idle clock starts, and may be due before the timer that is set
 
     @property
     def reason(self) -> type[CallError] | None:
@@ -82,6 +83,8 @@ class Watchdog:
         return min(clocks, key=itemgetter(0))
 
     def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         moment, reason = self._due()
         wait_s = moment - time.monotonic()
         loop = asyncio.get_running_loop()
