@@ -30,7 +30,7 @@ _TITLE_COUNTS = 3
 _DENIAL_REACH = 3  # words after a denial that it denies
 _UNCOUNTED = frozenset({Role.QUOTE, Role.SIGNATURE, Role.HEADER, Role.GREETING})
 _MOST_CHARS = 400_000  # of running text; a label shows itself well before that
-_ALSO = 0.45  # share of the best score that a further label needs
+_ALSO = 0.3  # share of the best score that a further label needs
 _LEAST = 1.1 * _LEXICON_WEIGHT  # more than one mention of one word of the lexicon: needed where none is an answer
 
 

@@ -69,7 +69,7 @@ _END = re.compile(
     r"|[।॥؟۔]++"
 )
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'“‘«]*$")
-_BULLET = re.compile(r"(?:[-*+•–—‣◦·▪]|\(?(?:\d{1,3}|[A-Za-z])[.)]|\[[ xX]\])(?:\s+\[[ xX]\])?\s+(?=\S)")
+_BULLET = re.compile(r"(?:[-*+•–—‣◦·▪]|\(?(?:\d{1,3}|[a-z])[.)]|\(?[A-Z]\)|\[[ xX]\])(?:\s+\[[ xX]\])?\s+(?=\S)")
 _NO_WORDS = re.compile(r"[\W_]*+$")
 _MAIL_HEADER = re.compile(
     r"(?:from|to|cc|bcc|date|sent|reply-to|message-id|von|an|gesendet|datum|de|para|enviado|fecha|à|envoyé|da|a|data"
@@ -144,7 +144,8 @@ def _units(text: str) -> Iterator[tuple[int, tuple[Role, str, bool]]]:
 
 
 def _continues(before: _Line, line: _Line) -> bool:
-    if not line.joins or (before.role is not line.role and before.role is not Role.ITEM):
+    same = line.role is before.role or (line.role is Role.BODY and before.role is Role.ITEM)
+    if not line.joins or not same:
         return False
     return len(before.text) >= _WRAPPED_FROM or (line.text[0].islower() and before.role is not Role.DATA)
 

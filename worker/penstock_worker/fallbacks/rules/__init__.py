@@ -30,6 +30,7 @@ def extract(text: str, schema: Mapping[str, object], *, instructions: str | None
     pattern that needs backtracking (look-around, back references) means None. Rules cannot follow
     *instructions*; words in them only make a label of the text more likely to be meant.
     """
+    text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot stand in JSON
     terms = Terms(sample=text)
     names = Names(terms, instructions)
     page = read_page(text)

@@ -55,7 +55,7 @@ class Filler:
         if way.kind == "const":
             return way.node["const"]
         if way.kind == "object":
-            return self._object(way.node, path) if len(path) < _DEEPEST else MISSING
+            return self._object(way.node, path, siblings.objects) if len(path) < _DEEPEST else MISSING
         if way.kind == "array":
             return self._array(way.node, query, path, siblings)
         if way.kind not in _SCALAR:
@@ -64,10 +64,14 @@ class Filler:
         self.found += value is not None
         return MISSING if value is None else value
 
-    def _object(self, node: Node, path: tuple[str, ...]) -> object:
+    def _object(self, node: Node, path: tuple[str, ...], objects: frozenset[str]) -> object:
         properties, required = _properties(node), _required(node)
-        queries = {name: self._names.query(name, self._first_way(inner), path) for name, inner in properties.items()}
-        siblings = self._scalars.siblings((queries[name], self._first_way(properties[name])) for name in properties)
+        elsewhere = objects - self._names.terms_of_name(" ".join(path))
+        queries = {
+            name: self._names.query(name, self._first_way(inner), path, elsewhere) for name, inner in properties.items()
+        }
+        asked = ((queries[name], self._first_way(inner)) for name, inner in properties.items())
+        siblings = self._scalars.siblings(asked, self._terms_of_objects(properties))
         before = self.found
         filled: dict[str, object] = {}
         for name, inner in properties.items():
@@ -76,6 +80,12 @@ class Filler:
                 filled[name] = value
         complete = all(name in filled for name in required)
         return filled if complete and self.found > before else MISSING
+
+    def _terms_of_objects(self, properties: Mapping[str, Any]) -> frozenset[str]:
+        names = (
+            name for name, inner in properties.items() if any(way.kind == "object" for way in self._shapes(inner)[0])
+        )
+        return frozenset(term for name in names for term in self._names.terms_of_name(name))
 
     def _property(
         self, node: object, query: Query, path: tuple[str, ...], siblings: Siblings, *, needed: bool

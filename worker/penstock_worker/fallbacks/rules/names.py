@@ -64,6 +64,10 @@ class Query:
     """The words of the description."""
     words: tuple[str, ...]
     """The folded words of the name."""
+    within: frozenset[str] = frozenset()
+    """The terms of the objects it stands in."""
+    elsewhere: frozenset[str] = frozenset()
+    """The terms of objects beside those; a label with one of them is meant for them."""
 
 
 class Names:
@@ -80,20 +84,27 @@ class Names:
         found = self._terms.of(text) or [self._terms.stem(word) for word in text.split()]
         return frozenset(self._group.get(term, term) for term in found)
 
+    def terms_of_name(self, name: str) -> frozenset[str]:
+        """The terms of a property's name, however it is spelled."""
+        return self.terms_of(" ".join(split_name(name)))
+
     def term(self, word: str) -> str:
         """The one term of *word*, stop word or not."""
         stem = self._terms.stem(word)
         return self._group.get(stem, stem)
 
-    def query(self, name: str, node: Node, parents: Iterable[str] = ()) -> Query:
-        """What property *name* may be called; *parents* are the words of the objects it stands in."""
+    def query(
+        self, name: str, node: Node, parents: Iterable[str] = (), elsewhere: frozenset[str] = frozenset()
+    ) -> Query:
+        """What property *name* may be called; *parents* are the names of the objects it stands in."""
+        within = self.terms_of_name(" ".join(parents))
         words = tuple(map(fold, split_name(name)))
-        plain = self.terms_of(" ".join(words))
-        readings = [plain, plain | self.terms_of(" ".join(parents)), self.terms_of(_text(node.get("title")))]
+        plain = self.terms_of_name(name)
+        readings = [plain, plain | within, self.terms_of(_text(node.get("title")))]
         if plain <= {"name", "title", "value"}:
-            readings.append(self.terms_of(" ".join(parents)))
+            readings.append(within)
         distinct = tuple(dict.fromkeys(reading for reading in readings if reading))
-        return Query(distinct, self.terms_of(_text(node.get("description"))), words)
+        return Query(distinct, self.terms_of(_text(node.get("description"))), words, within, elsewhere)
 
     def reach(self, query: Query) -> frozenset[str]:
         """All terms of which a label must have one, to be meant by *query*."""
@@ -104,15 +115,16 @@ class Names:
         1.1.
         """
         terms = self._label(label)
-        if not terms:
+        above = self._label(section) if section else frozenset[str]()
+        if not terms or query.elsewhere & (terms | above):
             return 0.0
-        wider = terms | self._label(section) if section else terms
+        wider = terms | above
         best = max((max(_shared(terms, each), _shared(wider, each)) for each in query.readings), default=0.0)
         if best < _ENOUGH and terms <= query.about:
             best = _ENOUGH
         if best < _ENOUGH:
             return 0.0
-        return best + (_HINTED if terms <= self._hints else 0.0)
+        return best + (_HINTED if terms <= self._hints else 0.0) + (_HINTED if above & query.within else 0.0)
 
     def terms_of_label(self, label: str) -> frozenset[str]:
         """The terms of a label, with the usual phrases of forms understood."""

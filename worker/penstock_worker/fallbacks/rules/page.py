@@ -13,6 +13,7 @@ from penstock_worker.fallbacks.text import WORD
 _MOST_LINES: Final = 40_000
 _LONGEST_LINE: Final = 500
 _LABEL_WORDS: Final = 7
+_MOST_PASSAGES: Final = 500
 
 
 class Pair(NamedTuple):
@@ -44,6 +45,8 @@ class Page:
     pairs: list[Pair] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
+    passages: list[Pair] = field(default_factory=list)
+    """Running text with the heading it stands below as its label; only the first paragraph of each."""
 
 
 _LABEL = r"[^\W\d_][^:=|\t]{0,58}?"
@@ -63,8 +66,17 @@ def read_page(text: str) -> Page:
     lines = [line.rstrip()[:_LONGEST_LINE] for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]]
     for section, block in _blocks(lines):
         rest = _take_tables(block, section, page)
+        before = len(page.pairs)
         _take_pairs(rest, section, page)
+        if section and rest and len(page.pairs) == before:
+            _take_passage(rest, section, page)
     return page
+
+
+def _take_passage(block: Sequence[str], section: str, page: Page) -> None:
+    seen = page.passages and page.passages[-1].label == section
+    if not seen and len(page.passages) < _MOST_PASSAGES and not any(_BULLET.match(line.strip()) for line in block):
+        page.passages.append(Pair(section, " ".join(" ".join(block).split()), ""))
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

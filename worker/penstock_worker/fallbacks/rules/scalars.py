@@ -24,8 +24,9 @@ from penstock_worker.fallbacks.text import WORD, Terms, fold
 _MOST_LABELS: Final = 5_000  # different ones
 _MOST_SENTENCES: Final = 5_000
 _MOST_CHOICES: Final = 1_000
-_MOST_CHARS: Final = 200_000  # of running text in which choices are counted
+_MOST_WORDS: Final = 30_000  # of running text in which choices are counted
 _MOST_TOKENS: Final = 3_000  # distinct words that a pattern is tried on
+_SURELY: Final = 0.9  # likeness of a heading to a name, for the text below it to be the value
 _LONGEST_CANDIDATE: Final = 200  # characters of a string that a user's pattern may see
 _NEAR: Final = 6  # words around a number that may name it
 _LEAF_KEYWORDS: Final = frozenset(
@@ -47,6 +48,8 @@ _FORM_BY_NAME: Final = {
 }
 _SAYS_LITTLE: Final = frozenset({"number", "total", "of", "in"})
 _MONEY: Final = frozenset({"price", "subtotal", "vat"})
+_NAMES_A_CODE: Final = frozenset({"number", "version"})
+_CONNECTS: Final = frozenset({"number", "is", "was", "", "the", "our", "my"})
 _PEOPLE: Final = frozenset({"name", "customer", "contact", "sender", "person", "user", "author", "full"})
 _PERSON = re.compile(r"(?:[^\W\d_a-z][\w.'’-]{0,30} ?){2,4}$")  # noqa: RUF001
 _ADDRESS_PART = re.compile(r"\s*<[^<>]{3,200}>?$")
@@ -71,6 +74,8 @@ class Siblings(NamedTuple):
     """How well each label fits the property that it fits best."""
     forms: Counter[str]
     """How many properties ask for each format."""
+    objects: frozenset[str] = frozenset()
+    """The terms of those that are objects."""
 
 
 class Scalars:
@@ -86,15 +91,17 @@ class Scalars:
         self._by_format: dict[str, list[str]] = {}
         self._checks: dict[int, tuple[Node, jsonschema_rs.Draft202012Validator | None]] = {}
 
-    def siblings(self, asked: Iterable[tuple[Query, Node]]) -> Siblings:
-        """The claims of the properties *asked* of one object."""
+    def siblings(self, asked: Iterable[tuple[Query, Node]], objects: frozenset[str] = frozenset()) -> Siblings:
+        """The claims of the properties *asked* of one object; *objects* are the terms of those that are
+        objects.
+        """
         best: dict[Labelled, float] = {}
         forms: Counter[str] = Counter()
         for query, node in asked:
             forms[_form(node, query)] += 1
             for labelled, like in self._likely(query).items():
                 best[labelled] = max(like, best.get(labelled, 0.0))
-        return Siblings(best, forms)
+        return Siblings(best, forms, objects)
 
     def find(self, kind: str, node: Node, query: Query, siblings: Siblings) -> object | None:
         """A value of *kind* for *query*, valid under *node* by itself; None when the text gives none.
@@ -211,20 +218,26 @@ class Scalars:
             yield from self._person(query)
             yield from self._after_its_name(query)
             yield from self._by_pattern(node)
+            yield from self._below_heading(node, query)
 
     def mentioned(self, node: Node) -> Iterator[object]:
         """Choices that the running text names, the most often named first."""
-        choices = [each for each in node["enum"][:_MOST_CHOICES] if isinstance(each, str)]
-        counts = {each: self._spoken.count(f" {_spelled(each)} ") for each in choices if _spelled(each)}
+        counts: dict[str, int] = {}
+        for choice in node["enum"][:_MOST_CHOICES]:
+            words = WORD.findall(choice.replace("_", " ")) if isinstance(choice, str) else []
+            if words:
+                counts[choice] = self._spoken.count(f" {' '.join(map(self._terms.stem, words))} ")
         yield from sorted((each for each in counts if counts[each]), key=lambda each: -counts[each])
 
     @cached_property
     def _spoken(self) -> str:
-        return f" {' '.join(word for prose in self._prose for word in prose.words)} "[:_MOST_CHARS]
+        """The running text in stems."""
+        words = (word for prose in self._prose for word in prose.words)
+        return f" {' '.join(map(self._terms.stem, islice(words, _MOST_WORDS)))} "
 
     def _stated(self, query: Query) -> Iterator[bool]:
         """True where a sentence holds all words of the name, False where it denies them."""
-        wanted = {self._names.term(word) for word in query.words if word not in _ABOUT_TRUTH}
+        wanted = {self._names.term(word) for word in query.words if word not in _ABOUT_TRUTH and len(word) > 1}
         for prose in self._sentences_with(wanted):
             if not prose.text.endswith("?"):
                 yield not any(word in DENIALS for word in prose.words)
@@ -281,20 +294,27 @@ class Scalars:
         named = (_ADDRESS_PART.sub("", value).strip(' "') for value in headers)
         yield from (name for name in [*named, *self._signed] if _PERSON.match(name))
 
+    def _below_heading(self, node: Node, query: Query) -> Iterator[str]:
+        if not _form(node, query) and "pattern" not in node:
+            likely = [(self._names.likeness(each.label, query), each.value) for each in self._page.passages]
+            yield from (value for like, value in sorted(likely, key=lambda each: -each[0]) if like >= _SURELY)
+
     def _after_its_name(self, query: Query) -> Iterator[str]:
-        """A code that follows its name in running text: "customer number AC-7719"."""
+        """A code that follows its name in running text: "customer number AC-7719", "invoice TW-20318"."""
         wanted = {self._names.term(word) for word in query.words}
-        if wanted & {"number", "version"}:
+        if wanted & _NAMES_A_CODE:
+            wanted = wanted - {"number"} or wanted
             for prose in self._sentences_with(wanted):
                 yield from self._codes(prose.text, wanted)
 
     def _codes(self, text: str, wanted: set[str]) -> Iterator[str]:
-        tokens = text.split()
-        for at, token in enumerate(tokens):
+        before: set[str] = set()
+        for token in text.split():
             code = _CODE.match(token)
-            names = {self._names.term(word) for word in WORD.findall(" ".join(tokens[max(0, at - 4) : at]))}
-            if code and wanted - {"number"} <= names:
+            if code and wanted <= before:
                 yield code[1]
+            term = self._names.term(token.strip("\"'(),;:#"))
+            before = before | {term} if term in wanted | _CONNECTS else set()
 
     def _by_pattern(self, node: Node) -> Iterator[str]:
         """Words of the text that match the node's pattern, if few do: a pattern that fits most says
