@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,31 +11,40 @@ from decimal import Decimal
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from penstock.handle import JobHandle
+from penstock.link import Call, Link
 from penstock.names import check_name
-from penstock.records import read_status
-from penstock.requests import CheckedRequest, check_idempotency_key, check_request
+from penstock.records import read_status, reading
+from penstock.requests import CheckedRequest, Envelope, check_idempotency_key, check_options, check_request
 from penstock.watcher import Watcher
 from penstock_schemas import keys
 from penstock_schemas.errors import (
+    ConfigurationError,
+    CorruptRecordError,
     IdempotencyConflictError,
     InvalidRequestError,
     JobNotFoundError,
     PenstockError,
     QueueFullError,
+    RequestError,
+    UnavailableError,
 )
-from penstock_schemas.jobs import JobState, JobStatus, Lane
+from penstock_schemas.jobs import RECORD_VERSION, JobState, JobStatus, Lane
 from penstock_schemas.limits import Limits
 from penstock_schemas.results import JobResult
 from penstock_schemas.strict_json import digest
 from penstock_schemas.tasks import TaskInput
 from penstock_store.batcher import Batcher
-from penstock_store.connection import connect, translated
+from penstock_store.connection import TIMEOUT_S, connect
 from penstock_store.scripts import load_script
 
 OutputT = TypeVar("OutputT")
 
 _ENQUEUE = load_script("penstock", "enqueue")
 _CANCEL = load_script("penstock", "cancel")
+_PART = 1_000
+"""Jobs of an enqueue_many that go out together; those of a part must be answered within the time limit."""
+_CHECKED_AT_ONCE = 50
+_LONGEST_S = 10 * 366 * 86_400
 
 
 class JobOptions(TypedDict, total=False):
@@ -69,51 +79,75 @@ class Retention:
     idempotency_s: float = 86_400
     """An idempotency key, from its job's end. While the job is open the key is known."""
 
+    def __post_init__(self) -> None:
+        for name in ("result_s", "dead_s", "idempotency_s"):
+            if not 0 < getattr(self, name) <= _LONGEST_S:
+                raise ConfigurationError(f"retention.{name}", "must be above 0 and at most ten years, in seconds")
+
 
 class EnqueueManyError(PenstockError):
     """Some of the jobs of an ``enqueue_many`` were refused; the others are accepted."""
 
     code = "enqueue_many"
 
-    def __init__(self, jobs: list[JobHandle[Any] | None], errors: dict[int, PenstockError]) -> None:
+    def __init__(self, jobs: Sequence[JobHandle[Any] | None], errors: dict[int, PenstockError]) -> None:
         first = min(errors)
         super().__init__(f"{len(errors)} of {len(jobs)} were refused; the first, item {first}: {errors[first]}")
-        self.jobs = jobs
+        self.jobs = list(jobs)
         """A handle for each item in order; None for one that was refused."""
         self.errors = errors
         """Item -> why it was refused."""
 
 
+class ProducerOptions(TypedDict, total=False):
+    """What a producer can be told besides the URL; every field may be left out."""
+
+    tenant: str
+    """Whose jobs it enqueues and sees: 1 to 64 of A-Z, a-z, 0-9, ``_`` and ``-``; ``default`` if left out."""
+    limits: Limits
+    """What a request may be at most."""
+    retention: Retention
+    """How long what is over is kept; it goes with each job."""
+    timeout_s: float
+    """Seconds within which each call is answered or fails; 2 if left out."""
+
+
 class Producer:
     """The door for one tenant's jobs. Make one per process and share it; it uses at most two connections.
 
-    Use it as an async context manager, or call :meth:`aclose`. Every call raises UnavailableError within
-    about two seconds when Redis is away.
+    Use it as an async context manager, or call :meth:`aclose`. Every call raises UnavailableError when Redis does
+    not answer within ``timeout_s`` seconds, and RuntimeError once the producer is closed. Raises
+    ConfigurationError for a URL that is not one of Redis.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str = "redis://localhost:6379/0",
         *,
         tenant: str = "default",
         limits: Limits | None = None,
         retention: Retention | None = None,
-        timeout_s: float = 2.0,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         check_name(tenant, "tenant")
+        if not 0 < timeout_s < math.inf:
+            raise ConfigurationError("timeout_s", "must be a number of seconds above 0")
         self.tenant = tenant
         self._limits = limits or Limits()
         self._retention = retention or Retention()
-        self._timeout_s = timeout_s
-        self._redis = connect(url, max_connections=1, timeout_s=timeout_s)
         self._listener = connect(url, max_connections=1, timeout_s=timeout_s, blocking=True)
-        self.batcher = Batcher(self._redis)
+        self.link = Link(connect(url, max_connections=1, timeout_s=timeout_s), timeout_s)
         self.watcher = Watcher(self._listener)
 
     @classmethod
-    def connect(cls, url: str = "redis://localhost:6379/0", **options: Any) -> Self:
+    def connect(cls, url: str = "redis://localhost:6379/0", **options: Unpack[ProducerOptions]) -> Self:
         """A producer for the Redis at *url*; the same as calling the class. Nothing is sent until it is used."""
         return cls(url, **options)
+
+    @property
+    def batcher(self) -> Batcher:
+        """What sends its commands; counts them and their round trips."""
+        return self.link.batcher
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,10 +156,10 @@ class Producer:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. A repeat does nothing."""
+        """Close the connections. Whoever still waits for a job gets a RuntimeError. A repeat does nothing."""
+        await self.link.aclose()
         await self.watcher.aclose()
         await self._listener.aclose()
-        await self._redis.aclose()
 
     async def enqueue(
         self,
@@ -140,9 +174,13 @@ class Producer:
         for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not.
         Raises IdempotencyConflictError for the same key with another request, QueueFullError, a RequestError
         that names the field at fault, UnavailableError. Nothing is half-written.
+
+        After an UnavailableError it is unknown whether the job was accepted; with a key, repeat the call.
         """
-        checked = self._check(asked, idempotency_key, options)
-        return await self._send(checked, asked, idempotency_key)
+        check_idempotency_key(idempotency_key)
+        checked = check_request(asked, check_options(self.tenant, options), self._limits)
+        reply = await self.link.call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
+        return self._accepted(reply, asked)
 
     async def enqueue_many(
         self,
@@ -153,14 +191,22 @@ class Producer:
     ) -> list[JobHandle[OutputT]]:
         """Accept many jobs in a few round trips; the handles come in the order of *asked*.
 
-        All are checked before the first is sent: an error in one writes none. *idempotency_keys*, if given, has
-        one (or None) for each. Raises EnqueueManyError when Redis refused some; it holds the accepted ones too.
+        *idempotency_keys*, if given, has one (or None) for each. All are checked before the first is sent, and
+        when one does not pass, none is sent. Raises EnqueueManyError, which tells for each item whether it is
+        accepted or why not: because the checks refused it, because Redis did, or because Redis did not answer;
+        after the first that was not answered no more are sent. Raises InvalidRequestError for a wrong option.
         """
         given = list(idempotency_keys) if idempotency_keys is not None else [None] * len(asked)
         if len(given) != len(asked):
             raise InvalidRequestError("must have one for each job", field="idempotency_keys")
-        checked = [self._check(one, key, options) for one, key in zip(asked, given, strict=True)]
-        outcomes = await asyncio.gather(*map(self._send, checked, asked, given), return_exceptions=True)
+        checked = await self._check_many(asked, given, check_options(self.tenant, options))
+        outcomes: list[JobHandle[OutputT] | Exception] = []
+        for start in range(0, len(checked), _PART):
+            part = slice(start, start + _PART)
+            outcomes += await self._send_part(asked[part], checked[part], given[part])
+            if isinstance(away := outcomes[-1], UnavailableError):
+                outcomes += [away] * (len(checked) - len(outcomes))
+                break
         return _all_or_error(outcomes)
 
     async def run(
@@ -176,55 +222,79 @@ class Producer:
         return await job.result(timeout_s=timeout_s)
 
     def job(self, job_id: str) -> JobHandle[Any]:
-        """A handle on a job by its id, from any process. Whether it exists shows when it is used."""
+        """A handle on a job by its id, from any process. Whether it exists shows when it is used.
+
+        Raises InvalidRequestError for what cannot be an id.
+        """
         check_name(job_id, "job_id")
         return JobHandle(self, job_id, created=False)
 
     async def status(self, job_id: str) -> JobStatus:
         """The job as it is now. Raises JobNotFoundError, CorruptRecordError, UnavailableError."""
-        with translated():
-            return await read_status(self.batcher, job_id, self.tenant)
+        check_name(job_id, "job_id")
+        return await read_status(self.link, job_id, self.tenant)
 
     async def cancel(self, job_id: str) -> JobState:
         """Stop a job; see :meth:`JobHandle.cancel`."""
-        with translated():
-            found = await self.batcher.call(_CANCEL, [keys.record(job_id)], [job_id, self.tenant])
-        if not found:
-            raise JobNotFoundError(job_id)
-        return JobState(found.decode())
+        check_name(job_id, "job_id")
+        with reading(job_id):
+            found = await self.link.call(_CANCEL, [keys.record(job_id)], [job_id, self.tenant, RECORD_VERSION])
+        return _found(job_id, found)
 
-    def _check(self, asked: TaskInput[Any], key: str | None, options: Mapping[str, Any]) -> CheckedRequest:
-        check_idempotency_key(key)
-        if not isinstance(asked, TaskInput):
-            raise InvalidRequestError("must be a task's input, such as Summarize(text=...)", field="task")
-        given = {"max_cost_usd": None, **options}
-        return check_request(asked, tenant=self.tenant, limits=self._limits, **given)
+    async def _check_many(
+        self, asked: Sequence[TaskInput[Any]], given: Sequence[str | None], envelope: Envelope
+    ) -> list[CheckedRequest]:
+        """Check all, letting other tasks run in between. Raises EnqueueManyError naming every one at fault."""
+        checked: list[CheckedRequest] = []
+        errors: dict[int, PenstockError] = {}
+        for i, (one, key) in enumerate(zip(asked, given, strict=True)):
+            try:
+                check_idempotency_key(key)
+                checked.append(check_request(one, envelope, self._limits))
+            except RequestError as error:
+                errors[i] = error
+            if i % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        if errors:
+            raise EnqueueManyError([None] * len(asked), errors)
+        return checked
 
-    async def _send(self, checked: CheckedRequest, asked: TaskInput[OutputT], key: str | None) -> JobHandle[OutputT]:
-        job_id = secrets.token_hex(16)
-        with translated():
-            code, about = await asyncio.wait_for(self._enqueue(job_id, checked, key), self._timeout_s)
+    async def _send_part(
+        self, asked: Sequence[TaskInput[OutputT]], checked: Sequence[CheckedRequest], given: Sequence[str | None]
+    ) -> list[JobHandle[OutputT] | Exception]:
+        replies = await self.link.call_each(_ENQUEUE, map(self._enqueue, checked, given))
+        return [self._outcome(reply, one) for reply, one in zip(replies, asked, strict=True)]
+
+    def _outcome(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT] | Exception:
+        if isinstance(reply, Exception):
+            return reply
+        try:
+            return self._accepted(reply, asked)
+        except RequestError as error:
+            return error
+
+    def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
+        code, about = reply
         if code == 2:
             raise IdempotencyConflictError(about.decode())
         if code == 3:
             raise QueueFullError(f"{about} jobs are open, the bound is {self._limits.queued_jobs}", retry_after_s=5)
         return JobHandle(self, about.decode(), created=code == 1, asked=asked)
 
-    def _enqueue(self, job_id: str, checked: CheckedRequest, key: str | None) -> asyncio.Future[Any]:
-        request, keep = checked.request, self._retention
-        lane = request.lane.value
-        return self.batcher.call(
-            _ENQUEUE,
+    def _enqueue(self, checked: CheckedRequest, key: str | None) -> Call:
+        """KEYS and ARGV of an enqueue, under a new job id: sent again, they mean the same job."""
+        job_id, envelope, keep = secrets.token_hex(16), checked.envelope, self._retention
+        return (
             [keys.record(job_id), keys.idempotency(self.tenant, digest(key)) if key else ""],
             [
                 job_id,
                 checked.body,
-                checked.fingerprint,
+                checked.fingerprint if key else "",
                 self.tenant,
-                lane,
-                request.task,
-                _ms(request.delay_s),
-                _ms(request.deadline_s or 0),
+                envelope.lane,
+                checked.task,
+                _ms(envelope.delay_s),
+                _ms(envelope.deadline_s or 0),
                 self._limits.queued_jobs,
                 _ms(keep.idempotency_s),
                 _ms(keep.result_s),
@@ -233,16 +303,29 @@ class Producer:
         )
 
 
+def _found(job_id: str, reply: bytes | int) -> JobState:
+    if not reply and reply != 0:
+        raise JobNotFoundError(job_id)
+    if reply in (0, 1):
+        raise CorruptRecordError(
+            job_id, "it is of a newer version; upgrade this side" if reply else "parts are missing"
+        )
+    try:
+        return JobState(reply.decode())  # type: ignore[union-attr]
+    except ValueError:
+        raise CorruptRecordError(job_id, "its state is not one that this version knows") from None
+
+
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000)) if seconds > 0 else 0
 
 
-def _all_or_error(outcomes: Sequence[Any]) -> list[JobHandle[Any]]:
-    errors = {i: e for i, e in enumerate(outcomes) if isinstance(e, BaseException)}
+def _all_or_error(outcomes: Sequence[JobHandle[OutputT] | Exception]) -> list[JobHandle[OutputT]]:
+    errors = {i: e for i, e in enumerate(outcomes) if isinstance(e, Exception)}
     unexpected = [e for e in errors.values() if not isinstance(e, PenstockError)]
     if unexpected:
         raise unexpected[0]
+    jobs = [None if isinstance(one, Exception) else one for one in outcomes]
     if errors:
-        refused = {i: e for i, e in errors.items() if isinstance(e, PenstockError)}
-        raise EnqueueManyError([None if i in errors else job for i, job in enumerate(outcomes)], refused)
-    return list(outcomes)
+        raise EnqueueManyError(jobs, {i: e for i, e in errors.items() if isinstance(e, PenstockError)})
+    return [job for job in jobs if job is not None]

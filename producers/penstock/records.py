@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import orjson
 from pydantic import ValidationError
+from redis.exceptions import ResponseError
 
+from penstock.link import Link
 from penstock_schemas import keys
 from penstock_schemas.errors import (
     CorruptRecordError,
+    EventsLostError,
+    InvalidRequestError,
     JobCancelledError,
     JobDeadError,
     JobExpiredError,
@@ -19,9 +26,12 @@ from penstock_schemas.events import Event
 from penstock_schemas.jobs import RECORD_VERSION, JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult, moment
 from penstock_schemas.validation import first_fault
-from penstock_store.batcher import Batcher
+from penstock_store.scripts import load_script
 
 Row = dict[bytes, bytes]
+
+_LOOK = load_script("penstock", "look")
+_EVENT_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 
 
 def pairs(reply: Any) -> Row:
@@ -29,26 +39,70 @@ def pairs(reply: Any) -> Row:
     return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-async def read_status(batcher: Batcher, job_id: str, tenant: str) -> JobStatus:
+@contextmanager
+def reading(job_id: str) -> Iterator[None]:
+    """Turn what tells that a key of the job holds something else into CorruptRecordError."""
+    try:
+        yield
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        raise CorruptRecordError(job_id, "a key of it holds another type") from None
+
+
+async def read_status(link: Link, job_id: str, tenant: str) -> JobStatus:
     """The job as it is now.
 
     Raises JobNotFoundError if there is none or it is another tenant's, CorruptRecordError if it is not readable.
     """
-    row = pairs(await batcher.execute("HGETALL", keys.record(job_id)))
-    if not row or row.get(b"tenant") != tenant.encode():
+    with reading(job_id):
+        row = pairs(await link.call(_LOOK, [keys.record(job_id)], [tenant]))
+    if not row:
         raise JobNotFoundError(job_id)
     return parse_status(job_id, row)
 
 
-async def read_request(batcher: Batcher, job_id: str) -> JobRequest:
-    """The request of a job that is known to exist. Raises as :func:`read_status`."""
-    text = await batcher.execute("GET", keys.request(job_id))
+async def read_request(link: Link, job_id: str) -> JobRequest:
+    """The request of a job that is known to exist and to be the tenant's. Raises as :func:`read_status`."""
+    with reading(job_id):
+        text = await link.execute("GET", keys.request(job_id))
     if text is None:
-        raise JobNotFoundError(job_id)
+        raise CorruptRecordError(job_id, "its request is gone")
     try:
         return JobRequest.model_validate_json(text)
     except ValidationError as error:
         raise CorruptRecordError(job_id, _where(error)) from None
+
+
+async def read_events(link: Link, job_id: str, after: str, most: int) -> list[Event]:
+    """At most *most* events behind the id *after*. Raises CorruptRecordError, UnavailableError."""
+    with reading(job_id):
+        entries = await link.execute("XRANGE", keys.events(job_id), f"({after}", "+", "COUNT", most)
+    return [parse_event(job_id, entry) for entry in entries]
+
+
+async def check_kept(link: Link, job_id: str, after: str) -> None:
+    """Raise EventsLostError unless every event behind the id *after* is still kept."""
+    try:
+        with reading(job_id):
+            about = pairs(await link.execute("XINFO", "STREAM", keys.events(job_id)))
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        raise EventsLostError(job_id, after) from None
+    first: Any = about[b"first-entry"]
+    trimmed = int(cast(Any, about[b"entries-added"])) > int(cast(Any, about[b"length"]))
+    if trimmed and (first is None or event_order(after) < event_order(first[0].decode())):
+        raise EventsLostError(job_id, after)
+
+
+def event_order(event_id: str) -> tuple[int, int]:
+    """An event's id as what it is ordered by. Raises InvalidRequestError if it is none."""
+    found = _EVENT_ID.fullmatch(event_id) if isinstance(event_id, str) else None
+    order = (int(found[1]), int(found[2] or 0)) if found else (2**64, 0)
+    if max(order) >= 2**64:
+        raise InvalidRequestError("is not an event's id", field="after")
+    return order
 
 
 def parse_status(job_id: str, row: Row) -> JobStatus:
@@ -59,7 +113,7 @@ def parse_status(job_id: str, row: Row) -> JobStatus:
         return JobStatus.model_validate(_status_fields(job_id, row), strict=False)
     except ValidationError as error:
         raise CorruptRecordError(job_id, _where(error)) from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise CorruptRecordError(job_id, f"{type(error).__name__} in its fields") from None
 
 
@@ -81,17 +135,22 @@ def _status_fields(job_id: str, row: Row) -> dict[str, Any]:
     }
 
 
-def parse_event(entry: tuple[bytes, Any]) -> Event:
-    """One entry of a job's stream."""
+def parse_event(job_id: str, entry: tuple[bytes, Any]) -> Event:
+    """One entry of a job's stream. Raises CorruptRecordError for what is none of ours."""
     stream_id, fields = entry
     row = pairs(fields)
-    return Event(
-        id=stream_id.decode(),
-        type=cast(Any, row[b"type"].decode()),
-        at=moment(row[b"at"]),
-        run=int(row[b"run"]),
-        data=orjson.loads(row[b"data"]),
-    )
+    try:
+        return Event(
+            id=stream_id.decode(),
+            type=cast(Any, row[b"type"].decode()),
+            at=moment(row[b"at"]),
+            run=int(row[b"run"]),
+            data=orjson.loads(row[b"data"]),
+        )
+    except ValidationError as error:
+        raise CorruptRecordError(job_id, f"event {stream_id.decode()}: {_where(error)}") from None
+    except (KeyError, ValueError, OverflowError):
+        raise CorruptRecordError(job_id, f"event {stream_id.decode()} is not one of ours") from None
 
 
 def result_of(status: JobStatus) -> JobResult[Any]:

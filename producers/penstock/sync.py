@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Generic, Self, TypeVar, Unpack
-
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from penstock.handle import JobHandle
-from penstock.producer import JobOptions, Producer
+from penstock.producer import JobOptions, Producer, ProducerOptions
 from penstock_schemas.events import Event
 from penstock_schemas.jobs import JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult
 from penstock_schemas.tasks import TaskInput
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 OutputT = TypeVar("OutputT")
 
@@ -62,7 +63,9 @@ class SyncProducer:
     Use it as a context manager, or call :meth:`close`: it owns a thread.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str = "redis://localhost:6379/0", **options: Unpack[ProducerOptions]) -> None:
+        from anyio.from_thread import start_blocking_portal  # only who uses it pays for its import
+
         with ExitStack() as opened:
             self._portal = opened.enter_context(start_blocking_portal())
             self._producer = self._portal.call(lambda: _made(url, options))
@@ -70,7 +73,7 @@ class SyncProducer:
             self._opened: AbstractContextManager[Any] = opened.pop_all()
 
     @classmethod
-    def connect(cls, url: str = "redis://localhost:6379/0", **options: Any) -> Self:
+    def connect(cls, url: str = "redis://localhost:6379/0", **options: Unpack[ProducerOptions]) -> Self:
         """See :meth:`Producer.connect`."""
         return cls(url, **options)
 
@@ -141,5 +144,5 @@ class SyncProducer:
         return SyncJobHandle(self._portal, self._portal.call(enqueue))
 
 
-async def _made(url: str, options: dict[str, Any]) -> Producer:
+async def _made(url: str, options: ProducerOptions) -> Producer:
     return Producer(url, **options)

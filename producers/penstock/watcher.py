@@ -1,110 +1,150 @@
 """Waiting without polling: one subscription connection tells any number of waiters when to look.
 
-1. A waiter asks to watch a job; its channel is subscribed to, and Redis' confirmation is its first wake-up.
+1. A waiter asks to watch a job; its channel is subscribed to, and Redis' confirmation is its first wake-up. Where
+   the channel is subscribed to already, it is woken at once: there will be no confirmation.
 2. Each event of the job is published after it is in the job's stream; each message is a wake-up.
 3. When the connection was lost, it is made anew and every channel is subscribed to again; those confirmations
    wake every waiter, so that what was missed is read.
-4. A wake-up carries nothing: the waiter reads the record or the stream, which are the truth. Should a message
+4. A connection that is silent is pinged. One that does not answer is taken for lost, as nothing else would tell.
+5. A wake-up carries nothing: the waiter reads the record or the stream, which are the truth. Should a message
    be lost all the same, each waiter looks once every ``SAFETY_S``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from penstock_store.connection import TIMEOUT_S
+
 SAFETY_S = 15.0
+PING_S = 5.0
 _RECONNECT_S = (0.05, 2.0)
 
 
 class Watcher:
-    """Wakes those who wait for a change of a channel's job. Uses one connection of *redis* while anyone waits."""
+    """Wakes those who wait for a change of a channel's job. Uses one connection of *redis* once anyone has waited."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._changed = asyncio.Event()
-        self._reader: asyncio.Task[None] | None = None
+        self._pool = redis.connection_pool
+        self._waiters: dict[str, dict[asyncio.Event, Set[bytes] | None]] = {}
+        self._subscribed: set[str] = set()
+        self._touched: set[str] = set()
+        """Channels whose subscription may not be what the waiters need."""
+        self._work = asyncio.Event()
+        self._silent = False
+        self._runner: asyncio.Task[None] | None = None
         self._pause_s = _RECONNECT_S[0]
 
     @asynccontextmanager
-    async def watch(self, channel: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set on every message of *channel* and on every (new) subscription to it."""
+    async def watch(self, channel: str, messages: Set[bytes] | None = None) -> AsyncIterator[asyncio.Event]:
+        """An event that is set once the channel is subscribed to, anew too, and on every message of it.
+
+        *messages*: only these; None: all.
+        """
         wake = asyncio.Event()
-        self._waiters[channel].add(wake)
-        self._changed.set()
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._run(), name="penstock-watcher")
+        self._waiters.setdefault(channel, {})[wake] = messages
+        if channel in self._subscribed:
+            wake.set()
+        else:
+            self._touch(channel)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name="penstock-watcher")
         try:
             yield wake
         finally:
-            self._waiters[channel].discard(wake)
-            if not self._waiters[channel]:
+            waiters = self._waiters[channel]
+            del waiters[wake]
+            if not waiters:
                 del self._waiters[channel]
-                self._changed.set()
+                self._touch(channel)
 
     async def aclose(self) -> None:
-        """Stop listening. Whoever still waits is not woken any more."""
-        if self._reader is not None:
-            self._reader.cancel()
+        """Stop listening and wake whoever still waits."""
+        if self._runner is not None:
+            self._runner.cancel()
             with suppress(asyncio.CancelledError):
-                await self._reader
-            self._reader = None
+                await self._runner
+            self._runner = None
+        for channel in list(self._waiters):
+            self._wake(channel, None)
+
+    def _touch(self, channel: str) -> None:
+        self._touched.add(channel)
+        self._work.set()
+
+    def _wake(self, channel: str, message: bytes | None) -> None:
+        """Wake the channel's waiters for *message*; None wakes all."""
+        for wake, wanted in self._waiters.get(channel, {}).items():
+            if wanted is None or message is None or message in wanted:
+                wake.set()
 
     async def _run(self) -> None:
         while True:
-            pubsub = self._redis.pubsub()
-            try:
-                await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError):
-                await asyncio.sleep(self._pause_s)
-                self._pause_s = min(self._pause_s * 2, _RECONNECT_S[1])
-            finally:
-                with suppress(RedisError, OSError):
-                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+            with suppress(RedisError, OSError):
+                async with asyncio.timeout(2 * TIMEOUT_S):
+                    connection = await self._pool.get_connection()
+                try:
+                    await self._serve(connection)
+                finally:
+                    await connection.disconnect(nowait=True)
+                    await self._pool.release(connection)
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, _RECONNECT_S[1])
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        """Keep the subscriptions what the waiters need, and pass each message on, until the connection is lost."""
-        subscribed: set[str] = set()
-        reading: asyncio.Task[object] | None = None
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Keep the subscriptions what the waiters need, and pass messages on, until the connection is lost."""
+        self._subscribed.clear()
+        self._touched = set(self._waiters)
+        self._silent = False
+        reading = asyncio.create_task(self._read(connection), name="penstock-watcher-reader")
+        reading.add_done_callback(lambda _: self._work.set())
         try:
-            while True:
-                self._changed.clear()
-                await self._subscribe(pubsub, subscribed)
-                if not subscribed:
-                    await self._changed.wait()
-                    continue
-                reading = reading or asyncio.create_task(pubsub.parse_response(block=True))
-                changed = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                if reading.done():
-                    self._pass_on(reading.result())
-                    reading = None
+            while not reading.done():
+                self._work.clear()
+                await self._subscribe(connection)
+                await self._wait_for_work(connection)
         finally:
-            if reading is not None:
-                reading.cancel()
+            self._subscribed.clear()
+            reading.cancel()
+            await asyncio.wait([reading])
+            lost = None if reading.cancelled() else reading.exception()
+        if lost is not None:
+            raise lost
 
-    async def _subscribe(self, pubsub: PubSub, subscribed: set[str]) -> None:
-        wanted = set(self._waiters)
-        if fresh := wanted - subscribed:
-            await pubsub.subscribe(*fresh)
-        if stale := subscribed - wanted:
-            await pubsub.unsubscribe(*stale)
-        subscribed |= wanted
-        subscribed &= wanted
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            message = await connection.read_response()
+            self._silent = False
+            self._pause_s = _RECONNECT_S[0]
+            match message:
+                case [b"message", bytes() as channel, bytes() as text]:
+                    self._wake(channel.decode(), text)
+                case [b"subscribe", bytes() as channel, _]:
+                    self._wake(channel.decode(), None)
 
-    def _pass_on(self, message: object) -> None:
-        self._pause_s = _RECONNECT_S[0]
-        match message:
-            case [b"subscribe" | b"message", bytes() as channel, _]:
-                for wake in self._waiters.get(channel.decode(), ()):
-                    wake.set()
-            case _:
-                pass
+    async def _subscribe(self, connection: AbstractConnection) -> None:
+        touched, self._touched = self._touched, set()
+        fresh = [channel for channel in touched if channel in self._waiters and channel not in self._subscribed]
+        stale = [channel for channel in touched if channel not in self._waiters and channel in self._subscribed]
+        self._subscribed.update(fresh)
+        self._subscribed.difference_update(stale)
+        for verb, channels in (("UNSUBSCRIBE", stale), ("SUBSCRIBE", fresh)):
+            if channels:
+                await connection.send_command(verb, *channels, check_health=False)
+
+    async def _wait_for_work(self, connection: AbstractConnection) -> None:
+        try:
+            async with asyncio.timeout(PING_S):
+                await self._work.wait()
+        except TimeoutError:
+            if self._silent:
+                raise RedisConnectionError("the subscription's connection is silent") from None
+            self._silent = True
+            await connection.send_command("PING", check_health=False)

@@ -18,6 +18,7 @@
     │   ├── JobCancelledError            it was cancelled
     │   ├── JobExpiredError              its deadline passed before it was started
     │   ├── ResultTimeoutError           not terminal yet when the wait was over; it goes on
+    │   ├── OutputMismatchError          its answer is not of the type that the caller wants it in
     │   ├── ReplayRefusedError           it is not in a state that can be replayed
     │   ├── EventsLostError              events between the given id and the oldest kept one are gone
     │   └── CorruptRecordError           what Redis holds under its key is not a record of ours
@@ -192,6 +193,18 @@ class ResultTimeoutError(JobError):
     def __init__(self, job_id: str, timeout_s: float) -> None:
         super().__init__(job_id, f"not finished within {timeout_s:g} s; it goes on")
         self.timeout_s = timeout_s
+
+
+class OutputMismatchError(JobError):
+    """The answer passed its JSON Schema, but not the checks that the caller's own model has besides.
+
+    The answer as plain JSON is in the job's status.
+    """
+
+    code = "output_mismatch"
+
+    def __init__(self, job_id: str, what: str) -> None:
+        super().__init__(job_id, f"its answer is not of the type asked for: {what}")
 
 
 class ReplayRefusedError(JobError):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from penstock_schemas.limits import MAX_ATTEMPTS, MAX_DEADLINE_S, MAX_DELAY_S, NAME_PATTERN, TASK_PATTERN
-from penstock_schemas.results import Contract, JobFailure, JobResult
+from penstock_schemas.results import MAX_NANOUSD, Contract, JobFailure, JobResult
 
 REQUEST_VERSION: Final = 1
 """Version of :class:`JobRequest`. A reader takes every version up to its own, and leaves a newer one alone."""
@@ -66,7 +66,7 @@ class JobRequest(Contract):
     """Seconds from enqueue after which nobody wants the answer; None: no deadline. Renewed by a replay."""
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS)] = 5
     """Attempts that may fail before it is degraded or dead. A worker's death is none."""
-    max_cost_nanousd: Annotated[int, Field(strict=True, ge=0)] | None = None
+    max_cost_nanousd: Annotated[int, Field(strict=True, ge=0, le=MAX_NANOUSD)] | None = None
     """The most that all calls of a run may cost together; None: no bound of its own."""
     on_failure: Literal["degrade", "dead_letter"] = "degrade"
     """When no model gives an answer: a labelled one of the task's fallback, or a dead letter."""

@@ -30,7 +30,7 @@ class Limits(BaseModel):
     """The ``text`` of a task's input."""
     request_bytes: int = Field(default=MIB, ge=1, le=32 * MIB)
     """The whole request as canonical JSON."""
-    schema_bytes: int = Field(default=64 * KIB, ge=1, le=MIB)
+    schema_bytes: int = Field(default=64 * KIB, ge=1, le=64 * KIB)
     """A JSON Schema."""
     depth: int = Field(default=32, ge=1, le=64)
     """Nesting of any JSON value."""

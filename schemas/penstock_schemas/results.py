@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from fractions import Fraction
 from typing import Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
@@ -23,17 +24,32 @@ def usd(nanousd: int) -> Decimal:
     return Decimal(nanousd).scaleb(-9)
 
 
+MAX_NANOUSD = 2**53 - 1
+"""The largest amount, some 9 million USD: Redis' scripts count in doubles, which hold no larger integer exactly."""
+
+
 def nanousd(amount_usd: str | Decimal | int) -> int:
     """An amount of USD as whole nano-USD.
 
-    Raises ValueError for a float, for what is not a finite number, and for a fraction of a nano-dollar.
+    Raises ValueError for a float, for what is not a finite number, for a fraction of a nano-dollar, and beyond
+    ``MAX_NANOUSD`` either way.
     """
     if isinstance(amount_usd, (bool, float)):
         raise ValueError("money is given as a string or a Decimal, not as a float")
-    scaled = Decimal(amount_usd).scaleb(9)
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
+    try:
+        amount = Decimal(amount_usd)
+    except (InvalidOperation, TypeError, ValueError):
+        raise ValueError("not a number") from None
+    if not amount.is_finite():
+        raise ValueError("not a finite number")
+    if amount.adjusted() > 9 or len(amount.as_tuple().digits) > 100:
+        raise ValueError(f"larger than {usd(MAX_NANOUSD)}, or of too many digits")
+    scaled = Fraction(amount) * 10**9
+    if scaled.denominator != 1:
         raise ValueError("not a whole number of nano-dollars")
-    return int(scaled)
+    if abs(scaled.numerator) > MAX_NANOUSD:
+        raise ValueError(f"larger than {usd(MAX_NANOUSD)}")
+    return scaled.numerator
 
 
 class Quality(StrEnum):

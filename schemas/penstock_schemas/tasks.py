@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
 from pydantic import (
     AfterValidator,
@@ -24,12 +24,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    PydanticUserError,
     TypeAdapter,
     ValidationError,
     model_serializer,
 )
 
-from penstock_schemas.errors import InvalidRequestError, UnknownTaskError
+from penstock_schemas.errors import InvalidRequestError, SchemaRejectedError, UnknownTaskError
 from penstock_schemas.json_schema import check_schema
 from penstock_schemas.limits import TASK_PATTERN
 from penstock_schemas.results import Contract
@@ -59,15 +60,24 @@ class TaskInput(Contract, Generic[OutputT]):
     valid raises InvalidRequestError with the field's path.
     """
 
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # to be refused, and not to become null
+
     task: ClassVar[str]
 
     if not TYPE_CHECKING:  # so that the signature stays that of the fields
 
-        def __init__(self, **fields: Any) -> None:
+        def __init__(self, /, **fields: Any) -> None:
             try:
                 super().__init__(**fields)
             except ValidationError as error:
                 raise invalid_request(error, prefix="input") from None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other values for some fields if *update* has any; these are checked as in the constructor."""
+        if not update:
+            return super().model_copy(deep=deep)
+        given = {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
+        return type(self)(**{**given, **update})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -197,7 +207,10 @@ class Classify(TaskInput[Labels]):
 
 def _as_schema(value: object) -> object:
     if isinstance(value, type) and issubclass(value, BaseModel):
-        value = value.model_json_schema()
+        try:
+            value = value.model_json_schema()
+        except PydanticUserError as error:
+            raise SchemaRejectedError(f"the model has no JSON Schema ({error.code})", field="schema") from None
     check_schema(value)
     return value
 
@@ -221,17 +234,18 @@ class Extract(TaskInput[OutputT], Generic[OutputT]):
 
     @overload
     def __init__(
-        self: Extract[ModelT], *, text: str, schema: type[ModelT], instructions: str | None = None
+        self: Extract[ModelT], /, *, text: str, schema: type[ModelT], instructions: str | None = None
     ) -> None: ...
     @overload
     def __init__(
         self: Extract[dict[str, Any]],
+        /,
         *,
         text: str,
         schema: Mapping[str, Any],
         instructions: str | None = None,
     ) -> None: ...
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         schema = fields.get("schema")
         if isinstance(schema, Mapping):
             fields["schema"] = dict(schema)

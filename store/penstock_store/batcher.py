@@ -1,27 +1,34 @@
 """Many callers, one connection: commands that fall together share one round trip.
 
 1. A call is queued, and a sender is started unless one is running.
-2. The sender takes what has gathered (up to ``max_batch``), writes it in one piece and reads the replies.
+2. The sender takes what has gathered (up to ``max_batch`` calls and ``MAX_BATCH_BYTES``), writes it in one piece
+   and reads the replies.
 3. While it waits for Redis, the next calls gather: the busier the process, the larger the batches.
 4. Each caller gets its own reply or its own error. A reply that says NOSCRIPT is asked again with the text.
 
 A connection that is lost fails every call whose reply had not come; whether Redis carried it out is then
-unknown, so every script of ours can be repeated. A caller that is cancelled takes nothing back.
+unknown, so every script of ours can be repeated. A Redis that does not answer in time fails those that wait to be
+sent as well: so a call waits for no more than the exchange under way and its own. A caller that is cancelled takes
+nothing back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Encodable = str | bytes | int | float
+
+MAX_BATCH_BYTES = 4 * 2**20
+"""Texts of one batch together; so that it passes a slow line within the time limit. A call may be larger alone."""
 
 
 class LuaScript(Protocol):
@@ -40,6 +47,11 @@ class _Call:
         self.command = command
         self.reply = reply
         self.script = script
+
+    @property
+    def size(self) -> int:
+        """Bytes of its texts, roughly: characters of strings."""
+        return sum([len(part) for part in self.command if isinstance(part, str | bytes)])
 
     def with_text(self) -> tuple[Encodable, ...]:
         assert self.script is not None
@@ -84,7 +96,7 @@ class Batcher:
         batch: list[_Call] = []
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
+                batch = self._take()
                 await self._send(batch)
         except BaseException as error:
             stranded = [*batch, *self._waiting]
@@ -95,20 +107,38 @@ class Batcher:
         finally:
             self._sender = None
 
+    def _take(self) -> list[_Call]:
+        """The calls of the next batch, in order; at least one."""
+        batch = [self._waiting.popleft()]
+        size = batch[0].size
+        while self._waiting and len(batch) < self._max_batch:
+            size += self._waiting[0].size
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _lost(self, batch: list[_Call], error: Exception) -> None:
+        """Fail the calls of *batch*; those that wait too, when it is silence that was met and not a refusal."""
+        _fail(batch, error)
+        if isinstance(error, RedisTimeoutError | TimeoutError):
+            _fail(self._waiting, error)
+            self._waiting.clear()
+
     async def _send(self, batch: list[_Call]) -> None:
         pool = self._redis.connection_pool
         try:
             async with asyncio.timeout(self._timeout_s):
                 connection = await pool.get_connection()
         except (RedisError, OSError) as error:
-            _fail(batch, error)
+            self._lost(batch, error)
             return
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange(connection, batch)
         except (RedisError, OSError) as error:
             await connection.disconnect(nowait=True)
-            _fail(batch, error)
+            self._lost(batch, error)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -146,7 +176,7 @@ def _answer(call: _Call, reply: Any) -> None:
         call.reply.set_result(reply)
 
 
-def _fail(calls: Sequence[_Call], error: BaseException) -> None:
+def _fail(calls: Iterable[_Call], error: BaseException) -> None:
     if not isinstance(error, Exception):
         error = RedisConnectionError("the connection was given up")
     for call in calls:

@@ -8,10 +8,16 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import (
-    BusyLoadingError,
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -21,24 +27,42 @@ from penstock_schemas.errors import ConfigurationError, UnavailableError
 TIMEOUT_S = 2.0
 """Bound on each connect and each reply: what is away is noticed within it."""
 
-_REFUSALS = ("OOM", "MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED")
-"""First words of error replies that say "not now"; LOADING and READONLY have classes of their own."""
+LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+"""The connection is gone. Whether Redis carried out what was asked is unknown. (A TimeoutError is an OSError.)"""
+
+DENIED = (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError, NoPermissionError)
+"""Redis knows us not, or does not let us: nothing that time mends."""
+
+_NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_NOT_NOW_WORDS = ("MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED", "OOM")
+"""First words of error replies that say "not now", for those that redis-py has no class for.
+
+Of those it has a class for, it takes the first word off the message.
+"""
 
 
 def connect(url: str, *, max_connections: int, timeout_s: float = TIMEOUT_S, blocking: bool = False) -> Redis:
     """A client with at most *max_connections*; a caller beyond them waits at most *timeout_s*.
 
-    *blocking* is for a connection that waits for messages: its replies may take for ever. Nothing is sent yet. Raises ConfigurationError for a URL that is not one of Redis.
+    *blocking* is for a connection that waits for messages: its replies may take for ever. Replies are bytes, in
+    RESP2, whatever the URL's query says. Nothing is sent yet. Raises ConfigurationError for a URL that is not one
+    of Redis.
     """
     check_url(url)
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=timeout_s,
+    try:
+        pool = BlockingConnectionPool.from_url(url)
+    except ValueError as error:
+        raise ConfigurationError("redis.url", f"cannot be read: {error}") from None
+    pool.max_connections = max_connections
+    pool.timeout = timeout_s  # type: ignore[assignment]  # seconds of any kind, though typed as int
+    pool.connection_kwargs.update(
         socket_timeout=None if blocking else timeout_s,
         socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
+        decode_responses=False,
+        protocol=2,
     )
+    if not url.startswith("unix:"):
+        pool.connection_kwargs["socket_keepalive"] = True
     return Redis.from_pool(pool)
 
 
@@ -57,19 +81,24 @@ def check_url(url: str) -> None:
 
 def is_away(error: BaseException) -> bool:
     """Whether *error* says that Redis is not there or does not take writes now, so that later may be better."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | BusyLoadingError | ReadOnlyError):
-        return True
+    if isinstance(error, DENIED):
+        return False
     if isinstance(error, ResponseError):
-        return str(error).startswith(_REFUSALS)
-    return isinstance(error, OSError | TimeoutError)
+        return isinstance(error, _NOT_NOW) or str(error).startswith(_NOT_NOW_WORDS)
+    return isinstance(error, LOST)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn redis-py's errors into UnavailableError where Redis is away; let others pass."""
+    """Turn redis-py's errors into ours: UnavailableError where Redis is away, ConfigurationError where it denies us.
+
+    Others pass: they are faults of ours, not of Redis.
+    """
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError) as error:
+        if isinstance(error, DENIED):
+            raise ConfigurationError("redis.url", f"Redis denies this user ({type(error).__name__})") from error
         if not is_away(error):
             raise
         raise UnavailableError(f"Redis is unavailable ({type(error).__name__}); try again") from error

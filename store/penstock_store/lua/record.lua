@@ -22,11 +22,11 @@ local function queue_of(lane, tenant)
   return KEY.queue .. lane .. ":" .. tenant
 end
 
--- Append an event to the job's stream and ring those who listen to it.
+-- Append an event to the job's stream and ring those who listen to it: the message is the event's type.
 local function tell(job_id, run, kind, now, data)
   local stream = KEY.events .. job_id
-  local id = redis.call("XADD", stream, "MAXLEN", "~", 10000, "*", "type", kind, "run", run, "at", now, "data", data)
-  redis.call("PUBLISH", stream, id)
+  redis.call("XADD", stream, "MAXLEN", "~", 10000, "*", "type", kind, "run", run, "at", now, "data", data)
+  redis.call("PUBLISH", stream, kind)
 end
 
 -- Tell a change of state, which goes into the stream of all jobs too, and count it: out of from and into to.
