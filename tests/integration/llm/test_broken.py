@@ -364,7 +364,7 @@ async def test_nothing_falls_back_to_plain_text(client: HttpModelClient, target:
     assert b"POST" not in seen
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "localhost.localdomain"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "localhost.localdomain", "127.1", "2130706433"])
 async def test_private_addresses_are_not_called(client: HttpModelClient, target: Make, ask: Make, host: str) -> None:
     """Without leave, no connection is made to this machine, by address or by name."""
     async with Provider(hello) as provider:

@@ -6,6 +6,7 @@ which changes its mind between check and use gains nothing.
 
 import asyncio
 import ipaddress
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -42,7 +43,7 @@ def check_base_url(base_url: str, *, allow_private: bool) -> httpx.URL:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         raise ValueError("is not a URL") from None
-    if url.scheme not in ("https", "http") or not url.host:
+    if url.scheme not in ("https", "http") or not re.fullmatch(r"[\w.:-]+", url.host):
         raise ValueError("must begin with https:// and a host")
     if url.userinfo or url.query or url.fragment:
         raise ValueError("must have no user, password, query or fragment; a key goes into api_key")
