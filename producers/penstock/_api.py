@@ -1,7 +1,7 @@
 """The public names, in one place; the package gives them to whoever asks, and loads this only then."""
 
 from penstock.handle import JobHandle
-from penstock.producer import EnqueueManyError, JobOptions, Producer, Retention
+from penstock.producer import EnqueueManyError, JobOptions, Producer, ProducerOptions, Retention
 from penstock.sync import SyncJobHandle, SyncProducer
 from penstock_schemas.errors import (
     BudgetExceededError,
@@ -15,6 +15,7 @@ from penstock_schemas.errors import (
     JobError,
     JobExpiredError,
     JobNotFoundError,
+    OutputMismatchError,
     PayloadTooLargeError,
     PenstockError,
     QueueFullError,
@@ -39,6 +40,7 @@ __all__ = [
     "JobHandle",
     "SyncJobHandle",
     "JobOptions",
+    "ProducerOptions",
     "Retention",
     "Limits",
     "Summarize",
@@ -76,6 +78,7 @@ __all__ = [
     "JobCancelledError",
     "JobExpiredError",
     "ResultTimeoutError",
+    "OutputMismatchError",
     "ReplayRefusedError",
     "EventsLostError",
     "CorruptRecordError",
