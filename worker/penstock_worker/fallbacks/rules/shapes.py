@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 Node = Mapping[str, Any]
 
-_MOST_HOPS: Final = 16
+_MOST_HOPS: Final = 8
 _MOST_ALTERNATIVES: Final = 20
 _COMBINING: Final = ("anyOf", "oneOf")
 
