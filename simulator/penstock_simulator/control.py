@@ -58,7 +58,7 @@ class Control:
         if route is None:
             raise RefusedError(Problem(404, f"no control endpoint {request.method} {request.path}"))
         try:
-            return 200, orjson.dumps(route(request))
+            return 200, orjson.dumps(route(request), default=float)  # durations are a kind of float
         except ValueError as error:
             raise RefusedError(Problem(400, f"simulator: {error}", type="simulator_error")) from error
 

@@ -10,6 +10,7 @@ The bill has the true token counts: faults that falsify usage do so in the docum
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -101,6 +102,10 @@ class Provider:
             return self._refusal(wire, request, call, refused.problem)
         except FaultSpecError as error:
             problem = Problem(400, f"simulator: {error}", type="simulator_error", code="bad_fault_spec")
+            return self._refusal(wire, request, call, problem)
+        except Exception:  # a user's answers function may raise anything; the client must still hear of it
+            traceback.print_exc()
+            problem = Problem(500, "simulator: no answer could be made; see its stderr", "simulator_error")
             return self._refusal(wire, request, call, problem)
 
     def charge(self, performance: Performance) -> None:

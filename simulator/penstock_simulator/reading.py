@@ -132,7 +132,8 @@ def _marker_token(line: str) -> str | None:
     bare = line.strip()
     if not bare or len(bare) > _MARKER_LINE_CHARS:
         return None
-    found = next((token for token in _TOKEN.findall(bare) if not token.isdigit() or len(token) >= 16), None)
+    tokens: list[str] = _TOKEN.findall(bare)
+    found = next((token for token in tokens if not token.isdigit() or len(token) >= 16), None)
     if found is None or len(re.findall(r"\w+", bare.replace(found, ""))) > _MARKER_LINE_WORDS:
         return None
     return found
