@@ -6,7 +6,7 @@ import pytest
 
 from penstock_worker.fallbacks import count_words, summarize
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "inputs"
+EXAMPLES = Path(__file__).parents[3] / "simulator" / "penstock_simulator" / "demo" / "inputs"
 ARTICLE = (EXAMPLES / "article.txt").read_text("utf-8")
 BILLING = (EXAMPLES / "mail-billing.txt").read_text("utf-8")
 

@@ -14,7 +14,7 @@ from penstock_worker.fallbacks import classify, count_words, extract, summarize
 
 SIZE = 5_000_000
 HOSTILE_SIZE = 1_000_000
-EXAMPLES = Path(__file__).parents[3] / "examples" / "inputs"
+EXAMPLES = Path(__file__).parents[3] / "simulator" / "penstock_simulator" / "demo" / "inputs"
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {

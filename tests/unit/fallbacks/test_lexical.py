@@ -6,7 +6,7 @@ import pytest
 
 from penstock_worker.fallbacks import classify, classify_scores
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "inputs"
+EXAMPLES = Path(__file__).parents[3] / "simulator" / "penstock_simulator" / "demo" / "inputs"
 
 
 def labels(*names: str) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ import pytest
 
 from penstock_worker.fallbacks import extract
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "inputs"
+EXAMPLES = Path(__file__).parents[3] / "simulator" / "penstock_simulator" / "demo" / "inputs"
 
 
 def example(name: str) -> str:

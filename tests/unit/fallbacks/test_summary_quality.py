@@ -18,7 +18,7 @@ from penstock_worker.fallbacks.sentences import Role, sentences
 from penstock_worker.fallbacks.text import Terms, count_words, cut_words
 
 HERE = Path(__file__).parent / "labelled"
-EXAMPLES = Path(__file__).parents[3] / "examples" / "inputs"
+EXAMPLES = Path(__file__).parents[3] / "simulator" / "penstock_simulator" / "demo" / "inputs"
 
 
 @dataclass(frozen=True)
