@@ -173,9 +173,9 @@ def _finish(one: _Scored, order: int, total: int, cues: set[str], terms: Terms) 
     """Score with place, length and announcing words counted in."""
     score = one.score + 0.4 * math.exp(-order / 3) + 0.15 * (1 - order / total)
     score += 0.08 if one.sentence.opens else 0.0
-    score += 0.25 * min(2, sum(1 for term in one.vector if term in cues))
+    score += 0.15 * min(2, sum(1 for term in one.vector if term in cues))
     folded = one.sentence.text.casefold() if one.words <= 80 else ""
-    score += 0.65 if any(phrase in folded for phrase in CUE_PHRASES) else 0.0
+    score += 0.45 if any(phrase in folded for phrase in CUE_PHRASES) else 0.0
     score *= 0.35 if any(folded.startswith(phrase) for phrase in SMALL_TALK) else 1.0
     return score * _length_factor(one)
 
