@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from penstock_worker.llm.endpoint import Progress
+from penstock_worker.llm.endpoint import Progress, check_base_url
 from penstock_worker.llm.errors import (
     AuthFailedError,
     CallDeadlineError,
@@ -25,7 +25,7 @@ from penstock_worker.llm.errors import (
     StreamBrokenError,
 )
 from penstock_worker.llm.family import AnswerStream, Family, Prepared, Reply
-from penstock_worker.llm.http import Connections, Exchange, PoolSettings
+from penstock_worker.llm.http import Connections, Exchange, PoolSettings, tls_context
 from penstock_worker.llm.openai_chat import OpenAIChat
 from penstock_worker.llm.port import Answer, CallRequest, Target
 from penstock_worker.llm.retry_after import retry_after_s, should_retry
@@ -51,7 +51,24 @@ def family_of(target: Target) -> Family:
     try:
         return FAMILIES[target.kind]
     except KeyError:
-        raise ValueError(f"{target.name}: no kind {target.kind!r}; known: {', '.join(FAMILIES)}") from None
+        raise ValueError(f"kind: there is no {target.kind!r}; known: {', '.join(FAMILIES)}") from None
+
+
+def check_target(target: Target) -> None:
+    """Check what can be checked of a target before a call; meant for the start of a worker.
+
+    Raises ValueError beginning with the name of the setting at fault: ``kind``, ``base_url``, ``options.…`` or
+    ``ca_file``. Whether the key can be read is not looked at.
+    """
+    family_of(target).check_options(target)
+    try:
+        check_base_url(target.base_url, allow_private=target.allow_private)
+    except ValueError as error:
+        raise ValueError(f"base_url: {error}") from None
+    try:
+        tls_context(target.ca_file)
+    except OSError:
+        raise ValueError("ca_file: cannot be read, or is not a PEM file") from None
 
 
 class _Call:
@@ -257,4 +274,4 @@ def _request_id(exchange: Exchange) -> str | None:
     return next((text_of(exchange.headers[name]) for name in _REQUEST_IDS if name in exchange.headers), None)
 
 
-__all__ = ["FAMILIES", "HttpModelClient", "family_of"]
+__all__ = ["FAMILIES", "HttpModelClient", "check_target", "family_of"]

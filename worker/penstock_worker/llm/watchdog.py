@@ -85,6 +85,8 @@ class Watchdog:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._timeout.expired():
+            return
         moment, reason = self._due()
         wait_s = moment - time.monotonic()
         loop = asyncio.get_running_loop()
