@@ -1,0 +1,1 @@
+"""See Penstock work: real text through all three tasks, and what happens when things go wrong."""
