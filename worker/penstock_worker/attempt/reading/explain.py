@@ -103,6 +103,7 @@ class Explainer:
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = without_identity(schema)
         self._judge = _Judge(self._schema, registry=referencing.Registry())
+        self._fast = compiled(self._schema)
         self._names = frozenset(_names_in(self._schema))
 
     def is_valid(self, value: Any) -> bool:
@@ -110,14 +111,28 @@ class Explainer:
         return next(self._judge.iter_errors(value), None) is None
 
     def violations(self, value: Any) -> tuple[Violation, ...]:
-        """At most three rules that *value* breaks; empty if it is valid."""
-        errors = islice(self._judge.iter_errors(value), MAX_VIOLATIONS)
-        return tuple(self._violation(best_match([error]) or error) for error in errors)
+        """At most three rules that *value* breaks; empty if it is valid.
 
-    def _violation(self, error: Any) -> Violation:
-        keyword = error.validator if isinstance(error.validator, str) else "false"
-        path = "".join(f"/{self._shown(step)}" for step in error.absolute_path)
-        return Violation(path[:120], keyword, _hint(keyword, error.validator_value, error.instance)[:160])
+        Should jsonschema find no fault where the fast validator does, the latter is believed.
+        """
+        errors = islice(self._judge.iter_errors(value), MAX_VIOLATIONS)
+        found = tuple(self._violation(best_match([error]) or error, value) for error in errors)
+        return found if found or self._fast.is_valid(value) else (self._fast_violation(value),)
+
+    def _violation(self, error: Any, value: Any) -> Violation:
+        if error.validator is None:  # the schema `false`: jsonschema does not tell where
+            return self._fast_violation(value)
+        hint = _hint(error.validator, error.validator_value, error.instance)
+        return Violation(self._path(error.absolute_path), error.validator, hint[:160])
+
+    def _fast_violation(self, value: Any) -> Violation:
+        """The first fault that the fast validator meets, by place and keyword alone."""
+        error = next(self._fast.iter_errors(value))
+        keyword = "false" if error.kind.name == "falseSchema" else error.kind.name
+        return Violation(self._path(error.instance_path), keyword, "is not allowed")
+
+    def _path(self, steps: Iterable[str | int]) -> str:
+        return "".join(f"/{self._shown(step)}" for step in steps)[:120]
 
     def _shown(self, step: str | int) -> str:
         return str(step) if isinstance(step, int) or step in self._names else "*"

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from penstock_worker.attempt.reading.answers import Invalid, Reading, Valid, Violation, invalid
+from penstock_worker.attempt.reading.answers import Invalid, Reading, Valid, invalid
 from penstock_worker.attempt.reading.explain import Explainer
 from penstock_worker.attempt.reading.extract_json import Found, Missing, find_json
 from penstock_worker.attempt.reading.repair import repair
@@ -23,7 +23,7 @@ def judge(text: str, schema: dict[str, Any], rules: Rules) -> Reading:
         return _repaired(found, fast, rules) or invalid(found.reason, found.hint)
     if fast.is_valid(found.value):
         return Valid(found.value, found.steps)
-    return _explained(found, fast, explainer)
+    return _explained(found, explainer)
 
 
 @lru_cache(maxsize=32)
@@ -41,13 +41,7 @@ def _repaired(missing: Missing, fast: Any, rules: Rules) -> Valid | None:
     return Valid(repaired[0], (*missing.steps, *repaired[1]))
 
 
-def _explained(found: Found, fast: Any, explainer: Explainer) -> Invalid:
-    violations = explainer.violations(found.value) or _fast_reason(fast, found.value)
+def _explained(found: Found, explainer: Explainer) -> Invalid:
+    violations = explainer.violations(found.value)
     lines = [f"{one.path or 'the answer'} {one.hint}" for one in violations]
     return invalid("schema", f"The JSON does not fit its schema: {'; '.join(lines)}.", violations)
-
-
-def _fast_reason(fast: Any, value: Any) -> tuple[Violation, ...]:
-    """The keyword alone, should the two libraries disagree: the stricter one is believed."""
-    error = next(fast.iter_errors(value))
-    return (Violation("", error.kind.name, f"breaks a rule of {error.kind.name}"),)

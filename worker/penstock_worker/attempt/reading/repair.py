@@ -6,10 +6,10 @@ of two equal keys, splits strings, turns NaN into text. So it stands between two
 1. the broken text must split into the tokens of a closed list: brackets, strings in any quotes, numbers as
    JSON writes them, true, false and null in any language's spelling, bare words, comments; with all brackets
    closed;
-2. the repaired value, read in order, must give exactly these tokens: every bracket, every key and every
-   scalar, each once, none added, none lost; a bare word may be a key but never a value.
+2. the repaired value, read in order, must give exactly these tokens: every bracket, every key (what stands
+   before a colon) and every scalar, each once, none added, none lost; a bare word is never a value.
 
-What is left to change is quotes, commas, colons, comments and escapes.
+What is left to change is quotes, commas, comments and escapes.
 """
 
 from __future__ import annotations
@@ -68,31 +68,69 @@ def repair(text: str, *, max_depth: int) -> tuple[Any, tuple[str, ...]] | None:
 
 def _tokens(text: str, max_depth: int) -> tuple[list[_Token], set[str]] | None:
     """The tokens with a meaning, and what is unlike JSON about them; None if the list is not closed."""
-    tokens: list[_Token] = []
-    steps: set[str] = set()
-    depth, at, after_comma = 0, 0, False
+    split = _Split()
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
-        if match is None or match.lastgroup is None:
+        if match is None or match.lastgroup is None or not split.add(match.lastgroup, match[0]):
             return None
-        kind, at = match.lastgroup, match.end()
-        if kind == "comment":
-            steps.add("comment")
-        elif kind == "bracket":
-            depth += 1 if match[0] in "[{" else -1
-            if not 0 <= depth <= max_depth:
-                return None
-            if after_comma and match[0] in "]}":
-                steps.add("trailing_comma")
-            tokens.append(("bracket", match[0]))
+        if split.depth > max_depth:
+            return None
+        at = match.end()
+    return (split.tokens, split.steps) if split.depth == 0 else None
+
+
+class _Split:
+    """The tokens so far."""
+
+    def __init__(self) -> None:
+        self.tokens: list[_Token] = []
+        self.steps: set[str] = set()
+        self.depth = 0
+        self._before = ""
+        """The kind of the token before, white space and comments included."""
+        self._after_comma = False
+
+    def add(self, kind: str, text: str) -> bool:
+        """Add one token; False if it cannot stand there."""
+        if kind == "bracket":
+            fits = self._bracket(text)
+        elif kind == "colon":
+            fits = self._colon()
         elif kind in ("string", "number", "word"):
-            token = _scalar(kind, match[0], steps)
-            if token is None:
-                return None
-            tokens.append(token)
-        if kind not in ("space", "comment"):
-            after_comma = kind == "comma"
-    return (tokens, steps) if depth == 0 else None
+            fits = self._scalar(kind, text)
+        else:
+            fits = True
+        if kind == "comment":
+            self.steps.add("comment")
+        elif kind != "space":
+            self._after_comma = kind == "comma"
+        self._before = kind
+        return fits
+
+    def _bracket(self, text: str) -> bool:
+        self.depth += 1 if text in "[{" else -1
+        if self._after_comma and text in "]}":
+            self.steps.add("trailing_comma")
+        self.tokens.append(("bracket", text))
+        return self.depth >= 0
+
+    def _colon(self) -> bool:
+        """What stands before a colon is a key, and nothing else is."""
+        if not self.tokens or self.tokens[-1][0] not in ("scalar", "word"):
+            return False
+        self.tokens[-1] = ("key", self.tokens[-1][1])
+        return True
+
+    def _scalar(self, kind: str, text: str) -> bool:
+        """Two in a row with nothing between them are one string with a quote in it, or who knows."""
+        if self._before in ("string", "number", "word"):
+            return False
+        token = _scalar(kind, text, self.steps)
+        if token is None:
+            return False
+        self.tokens.append(token)
+        return True
 
 
 def _scalar(kind: str, text: str, steps: set[str]) -> _Token | None:
@@ -153,6 +191,4 @@ def _same(tokens: list[_Token], events: list[_Token]) -> bool:
 
 
 def _agree(token: _Token, event: _Token) -> bool:
-    if event[0] == "key":
-        return token[0] in ("word", "scalar") and type(token[1]) is str and bool(token[1] == event[1])
     return token[0] == event[0] and type(token[1]) is type(event[1]) and bool(token[1] == event[1])

@@ -25,8 +25,8 @@ from typing import Any, Final
 import orjson
 
 _CHILD: Final = str(Path(__file__).with_name("sandbox_child.py"))
-_MEMORY_BYTES: Final = 768 * 2**20
 _MAX_REPLY: Final = 64 * 2**20
+_LAST_WORDS_S: Final = 1.0
 
 
 class SandboxTimeoutError(Exception):
@@ -38,9 +38,21 @@ class SandboxDiedError(Exception):
 
 
 class Sandbox:
-    """A pool of at most *size* children; *cpu_s* is for one request, *wall_s* bounds it by the clock."""
+    """A pool of at most *size* children.
 
-    def __init__(self, *, size: int = 2, cpu_s: float = 2.0, wall_s: float = 10.0, start_s: float = 30.0) -> None:
+    *cpu_s* is for one request, *wall_s* bounds it by the clock; *memory_bytes* is a child's address space.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 2,
+        cpu_s: float = 2.0,
+        wall_s: float = 10.0,
+        start_s: float = 30.0,
+        memory_bytes: int = 768 * 2**20,
+    ) -> None:
+        self._memory_bytes = memory_bytes
         self._cpu_s = cpu_s
         self._wall_s = wall_s
         self._start_s = start_s
@@ -101,7 +113,7 @@ class Sandbox:
         settings = {
             "parent_pid": os.getpid(),
             "cpu_s": self._cpu_s,
-            "memory_bytes": _MEMORY_BYTES,
+            "memory_bytes": self._memory_bytes,
             "sys_path": sys.path,
         }
         child = await asyncio.create_subprocess_exec(
@@ -129,6 +141,9 @@ class Sandbox:
         return child
 
     async def _post_mortem(self, child: Process, error: BaseException) -> Exception:
+        if not isinstance(error, TimeoutError):  # it is ending: a signal now would hide what it died of
+            with suppress(TimeoutError):
+                await asyncio.wait_for(child.wait(), _LAST_WORDS_S)
         await self._kill(child)
         if isinstance(error, TimeoutError) or child.returncode == -signal.SIGPROF:
             return SandboxTimeoutError(f"more than {self._cpu_s} s of processor time")
