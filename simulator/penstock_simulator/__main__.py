@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--script", type=Path, help="rules in a .json or .toml file")
     add("--bill", type=Path, help="append every call to this JSON Lines file")
     add("--context-tokens", type=int, default=128_000, help="prompt and output may be no more (default 128000)")
+    add("--requests-per-min", type=int, help="429 beyond this rate, with OpenAI's rate headers")
+    add("--tokens-per-min", type=int, help="429 beyond this many prompt tokens and output caps a minute")
     add("--faults", action="store_true", help="list all faults and exit")
     add("--tether", action="store_true", help="end when standard input does")
     return parser
@@ -73,6 +75,8 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         bill=options.bill,
         api_key=os.environ.get(API_KEY_VARIABLE) or None,
         context_tokens=options.context_tokens,
+        requests_per_min=options.requests_per_min,
+        tokens_per_min=options.tokens_per_min,
     )
 
 

@@ -45,12 +45,16 @@ class SimulatorProcess:
         script: Path | None = None,
         bill: Path | None = None,
         api_key: str | None = None,
+        requests_per_min: int | None = None,
+        tokens_per_min: int | None = None,
         ready_timeout_s: float = 20.0,
     ) -> None:
         self._arguments = ["--host", host, "--port", str(port), "--seed", str(seed), "--latency", latency]
         self._arguments += ["--answers", answers, "--tether"]
         self._arguments += ["--script", str(script)] if script is not None else []
         self._arguments += ["--bill", str(bill)] if bill is not None else []
+        for name, limit in (("--requests-per-min", requests_per_min), ("--tokens-per-min", tokens_per_min)):
+            self._arguments += [name, str(limit)] if limit is not None else []
         self._api_key = api_key
         self._ready_timeout_s = ready_timeout_s
         self._process: subprocess.Popen[bytes] | None = None

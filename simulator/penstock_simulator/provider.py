@@ -26,6 +26,7 @@ from penstock_simulator.faults import Fault, Stage
 from penstock_simulator.faults.kinds import Documents
 from penstock_simulator.faults.spec import FaultSpecError
 from penstock_simulator.latency import Latency
+from penstock_simulator.rate import RateLimits
 from penstock_simulator.script import Plan, Script
 from penstock_simulator.stats import Stats
 from penstock_simulator.wire import Wire
@@ -54,6 +55,10 @@ class Settings:
     """The only models there are; None takes every name."""
     context_tokens: int = 128_000
     """Prompt and output cap together may not be more."""
+    requests_per_min: int | None = None
+    """Calls let in per minute; None for no limit."""
+    tokens_per_min: int | None = None
+    """Prompt tokens and output caps let in per minute; None for no limit."""
     count_tokens: bool = True
     """False estimates four characters a token and knows no prompt cache: for measuring others."""
     clock: Callable[[], float] = time.time
@@ -78,6 +83,7 @@ class Provider:
         self.bill = bill
         self.stats = Stats()
         self.script = Script(settings.seed)
+        self._limits = RateLimits(settings.requests_per_min, settings.tokens_per_min)
         self._prefixes = tokens.PrefixCache()
         self._random = self._seeded()
 
@@ -138,6 +144,7 @@ class Provider:
         self.script.reset()
         self.stats.reset()
         self.bill.clear()
+        self._limits.reset()
         self._prefixes.clear()
         self._random = self._seeded()
 
@@ -165,13 +172,16 @@ class Provider:
             raise RefusedError(fault.kind.apply(fault.params, ask))
         prompt_tokens, cached = self._measure(ask)
         self._check_size(ask, prompt_tokens)
+        amount = prompt_tokens + (ask.max_output_tokens or 0)
+        limit_headers = self._limits.admit(ask.model, amount, self.settings.clock())
         answer, visible = self._answer(ask, plan)
         usage = Usage(prompt_tokens - cached, cached, visible, answer.reasoning_tokens)
         documents = self._documents(wire, ask, answer, usage, call)
         for fault in _at(plan.faults, Stage.DOCUMENT):
             documents = fault.kind.apply(fault.params, documents)
         latency_s = self.settings.latency.draw_s(self._random)
-        packet = serializing.packet(wire, documents, _headers(call, latency_s), request.keep_alive, latency_s)
+        headers = {**_headers(call, latency_s), **limit_headers}
+        packet = serializing.packet(wire, documents, headers, request.keep_alive, latency_s)
         steps = _play(packet, plan.faults, call, request.keep_alive)
         self._count_faults(plan.faults)
         return Performance(call, steps, usage)

@@ -47,6 +47,8 @@ class Simulator:
         api_key: str | None = None,
         models: Sequence[str] | None = None,
         context_tokens: int = 128_000,
+        requests_per_min: int | None = None,
+        tokens_per_min: int | None = None,
         ssl: tls.SSLContext | None = None,
     ) -> None:
         self._host, self._port, self._ssl = host, port, ssl
@@ -57,6 +59,8 @@ class Simulator:
             api_key=api_key,
             models=None if models is None else tuple(models),
             context_tokens=context_tokens,
+            requests_per_min=requests_per_min,
+            tokens_per_min=tokens_per_min,
             count_tokens=answers != "fixed",
         )
         self._provider = Provider(settings, (OpenAIChat(),), Bill(None if bill is None else Path(bill)))

@@ -53,14 +53,12 @@ def null(_params: Params, _ask: Ask, answer: Answer) -> Answer:
 
 def whitespace(_params: Params, ask: Ask, answer: Answer) -> Answer:
     """A good beginning, then blank lines up to the cap."""
-    tokens = min(ask.max_output_tokens or _LOOP_TOKENS, _LOOP_TOKENS)
-    return replace(answer, content=_head(answer, 0.2) + "\n \t" * tokens, finish="length")
+    return _looping(answer, ask, _head(answer, 0.2), "\n \t")
 
 
 def repetition(_params: Params, ask: Ask, answer: Answer) -> Answer:
     """A good beginning, then the same words up to the cap."""
-    tokens = min(ask.max_output_tokens or _LOOP_TOKENS, _LOOP_TOKENS)
-    return replace(answer, content=_head(answer, 0.5) + " and so on" * (tokens // 3), finish="length")
+    return _looping(answer, ask, _head(answer, 0.5), " and so on")
 
 
 def fences(params: Params, _ask: Ask, answer: Answer) -> Answer:
@@ -177,6 +175,11 @@ def deep_json(params: Params, _ask: Ask, answer: Answer) -> Answer:
 def _head(answer: Answer, share: float) -> str:
     text = answer.content or ""
     return cut(text, max(int(len(pieces(text)) * share), 1))[0]
+
+
+def _looping(answer: Answer, ask: Ask, start: str, loop: str) -> Answer:
+    room = max(min(ask.max_output_tokens or _LOOP_TOKENS, _LOOP_TOKENS) - answer.reasoning_tokens, 0)
+    return replace(answer, content=cut(start + loop * room, room)[0], finish="length")
 
 
 def _wrapped(answer: Answer, before: str, after: str) -> Answer:

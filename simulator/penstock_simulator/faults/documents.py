@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from penstock_simulator.ask import JsonObject
 from penstock_simulator.faults.kinds import Documents, Params
+
+_OUTPUT_NAME = re.compile("completion|output|candidates|total", re.IGNORECASE)
 
 
 def usage_missing(_params: Params, documents: Documents) -> Documents:
@@ -48,10 +51,14 @@ def usage_null(_params: Params, documents: Documents) -> Documents:
 
 
 def usage_over(params: Params, documents: Documents) -> Documents:
-    """More tokens than the output cap allows and the text can have."""
-    factor = params.integer("factor")
-    cap = documents.ask.max_output_tokens or 1000
-    return _bend(documents, lambda count: (count + cap) * factor)
+    """More output than the cap allows and the text can have; the total goes along."""
+    extra = (documents.ask.max_output_tokens or 1000) * params.integer("factor")
+    for item in documents.items:
+        usage = item.get(documents.usage_key)
+        if usage:
+            raised = {name for name in usage if _OUTPUT_NAME.search(name) and isinstance(usage[name], int)}
+            item[documents.usage_key] = {**usage, **{name: usage[name] + extra for name in raised}}
+    return documents
 
 
 def usage_unequal(_params: Params, documents: Documents) -> Documents:

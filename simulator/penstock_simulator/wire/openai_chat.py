@@ -15,6 +15,8 @@ from penstock_simulator.tokens import pieces
 from penstock_simulator.wire import openai_request
 
 _PIECES_PER_EVENT = 4
+_MOST_EVENTS = 2000
+"""Megabytes come in larger pieces: a quarter of a million events take seconds to write."""
 _FINGERPRINT = "fp_penstock"
 
 
@@ -70,8 +72,8 @@ class OpenAIChat:
         events = [_event(head, {"role": "assistant", "content": "", "refusal": None})]
         key, text = ("refusal", answer.refusal) if answer.refusal is not None else ("content", answer.content)
         parts = pieces(text or "")
-        starts = range(0, len(parts), _PIECES_PER_EVENT)
-        events += [_event(head, {key: "".join(parts[start : start + _PIECES_PER_EVENT])}) for start in starts]
+        size = max(_PIECES_PER_EVENT, len(parts) // _MOST_EVENTS)
+        events += [_event(head, {key: "".join(parts[start : start + size])}) for start in range(0, len(parts), size)]
         events.append(_event(head, {}, answer.finish))
         if ask.include_usage:
             events.append({**head, "choices": [], "usage": _usage(usage)})

@@ -1,7 +1,10 @@
 """Honest answers over HTTP: documents, streams, tokens, the prompt cache, limits."""
 
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,16 @@ async def test_models_and_keys(body: Body) -> None:
         missing = await client.post("/chat/completions", json=body())
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
         assert (await client.post("/chat/completions", json=body(model="only"))).status_code == 200
+
+
+async def test_a_rate_beyond_the_limit_is_refused(body: Body) -> None:
+    """With the headers that clients wait by, and without a charge."""
+    async with Simulator(requests_per_min=2) as simulator, httpx.AsyncClient(trust_env=False) as client:
+        responses = [await client.post(simulator.base_url + "/chat/completions", json=body()) for _ in range(3)]
+        assert [call.billed for call in simulator.calls()] == [True, True, False]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert responses[0].headers["x-ratelimit-remaining-requests"] == "1"
+    assert 0 < int(responses[2].headers["retry-after-ms"]) <= 30_001
 
 
 async def test_the_same_seed_gives_the_same_bytes(body: Body) -> None:
@@ -237,6 +250,17 @@ async def test_a_function_that_raises_is_heard_of(body: Body, capsys: pytest.Cap
     assert "no answer here" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+async def test_it_can_speak_tls(tmp_path: Path, body: Body) -> None:
+    """With a certificate of one's own; faults of the wire work there too."""
+    context, trust = _contexts(tmp_path)
+    async with Simulator(ssl=context) as simulator, httpx.AsyncClient(verify=trust, trust_env=False) as client:
+        assert simulator.url.startswith("https://127.0.0.1:")
+        assert (await client.post(simulator.base_url + "/chat/completions", json=body())).status_code == 200
+        with pytest.raises(httpx.ReadError):
+            await client.post(simulator.base_url + "/chat/completions", json=body(model="sim-cut-middle"))
+
+
 async def test_a_taken_port_is_an_error(simulator: Simulator) -> None:
     """And a wrong setting too, before anything listens."""
     with pytest.raises(OSError, match="in use"):
@@ -245,6 +269,19 @@ async def test_a_taken_port_is_an_error(simulator: Simulator) -> None:
         Simulator(latency="soon")
     with pytest.raises(RuntimeError, match="not running"):
         _ = Simulator().url
+
+
+def _contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's context with a new certificate for 127.0.0.1, and a client's that trusts it."""
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key, certificate = str(folder / "key.pem"), str(folder / "cert.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subprocess.run(
+        [*command, "-keyout", key, "-out", certificate, "-days", "2", *subject], check=True, capture_output=True
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    return server, ssl.create_default_context(cafile=certificate)
 
 
 def _address(simulator: Simulator) -> tuple[str, int]:

@@ -40,6 +40,10 @@ def _usage(response: httpx.Response) -> dict[str, Any]:
     return usage
 
 
+def _output(response: httpx.Response) -> int:
+    return int(_usage(response)["completion_tokens"])
+
+
 def _error(response: httpx.Response) -> tuple[int, str | None]:
     return response.status_code, response.json()["error"]["code"]
 
@@ -79,8 +83,8 @@ WHOLE: dict[str, Check] = {
     "reasoning-only": lambda r: (_content(r), _finish(r), _usage(r)["completion_tokens"]) == ("", "length", 300),
     "empty": lambda r: (_content(r), _finish(r)) == ("", "stop"),
     "null": lambda r: _message(r)["content"] is None and _message(r)["refusal"] is None,
-    "whitespace": lambda r: _content(r).endswith("\n \t" * 100) and _finish(r) == "length",
-    "repetition": lambda r: _content(r).endswith(" and so on" * 90) and _finish(r) == "length",
+    "whitespace": lambda r: _content(r).endswith("\n \t" * 100) and _usage(r)["completion_tokens"] == 300,
+    "repetition": lambda r: " and so on" * 50 in _content(r) and (_finish(r), _output(r)) == ("length", 300),
     "fences": lambda r: _content(r).startswith("```json\n{") and _content(r).endswith("}\n```"),
     "prose": lambda r: '{"summary"' in _content(r) and not _is_json(_content(r)),
     "two-objects": lambda r: _content(r).count('{"summary"') == 2 and not _is_json(_content(r)),
@@ -108,7 +112,7 @@ WHOLE: dict[str, Check] = {
     "usage-float": lambda r: _usage(r)["total_tokens"] % 1 == 0.5,
     "usage-nan": lambda r: '"prompt_tokens":NaN' in r.text,
     "usage-huge": lambda r: _usage(r)["completion_tokens"] == 1e30,
-    "usage-over": lambda r: _usage(r)["completion_tokens"] > 3000,
+    "usage-over": lambda r: _output(r) > 3000 and _usage(r)["total_tokens"] == _usage(r)["prompt_tokens"] + _output(r),
     "usage-unequal": lambda r: _usage(r)["total_tokens"] != _usage(r)["prompt_tokens"] + _usage(r)["completion_tokens"],
     "no-choices": lambda r: r.json()["choices"] == [],
     "error-in-200": lambda r: r.status_code == 200 and set(r.json()) == {"error"},

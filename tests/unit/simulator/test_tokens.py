@@ -25,6 +25,11 @@ def test_cjk_is_about_a_token_a_character() -> None:
     assert count("日本語の文章です") == 8
 
 
+def test_white_space_without_end_is_not_free() -> None:
+    """A model that loops on blank lines pays for them."""
+    assert count("\n \t" * 300) == 300
+
+
 @given(st.text(), st.integers(1, 50))
 def test_cut_keeps_a_prefix_within_the_limit(text: str, limit: int) -> None:
     """The cut text is a beginning of the text, and says whether it is all of it."""
