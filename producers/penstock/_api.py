@@ -1,6 +1,10 @@
 """The public names, in one place; the package gives them to whoever asks, and loads this only then."""
 
+from penstock.costs import CostLine, read_costs
+from penstock.dead_letters import DeadLetters
 from penstock.handle import JobHandle
+from penstock.letter_report import AttemptReport, CallReport, LetterReport, RunReport
+from penstock.letters import DeadLetter, LetterFilter, LetterOutcome, ReplayPlan
 from penstock.producer import EnqueueManyError, JobOptions, Producer, ProducerOptions, Retention
 from penstock.sync import SyncJobHandle, SyncProducer
 from penstock_schemas.errors import (
@@ -42,6 +46,17 @@ __all__ = [
     "JobOptions",
     "ProducerOptions",
     "Retention",
+    "DeadLetters",
+    "DeadLetter",
+    "LetterFilter",
+    "LetterOutcome",
+    "LetterReport",
+    "RunReport",
+    "AttemptReport",
+    "CallReport",
+    "ReplayPlan",
+    "CostLine",
+    "read_costs",
     "Limits",
     "Summarize",
     "Summary",

@@ -108,6 +108,10 @@ LEDGER = "penstock:ledger"
 """Stream: one entry per provider call, append-only."""
 
 
+AUDIT = "penstock:audit"
+"""Stream: what people did to jobs by hand (replay, purge): who, when, to which; capped."""
+
+
 def budget(scope: str, window: str) -> str:
     """Hash: limit, spent, held, uncertain; nano-USD and tokens."""
     return f"penstock:budget:{scope}:{window}"

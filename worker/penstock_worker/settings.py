@@ -17,6 +17,9 @@ from penstock_store.settings import Section, SharedSettings, config_file, read_s
 __all__ = ["Settings", "config_file", "load_settings"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LaneName = Literal["interactive", "standard", "bulk"]
+
+_LANES: dict[LaneName, float] = {"interactive": 6, "standard": 3, "bulk": 1}
 
 
 class WorkerSection(Section):
@@ -24,9 +27,7 @@ class WorkerSection(Section):
 
     concurrency: int = Field(default=200, ge=1, le=10_000)
     """Jobs in flight in one process."""
-    lanes: dict[Literal["interactive", "standard", "bulk"], Positive] = Field(
-        default_factory=lambda: {"interactive": 6, "standard": 3, "bulk": 1}
-    )
+    lanes: dict[LaneName, Positive] = Field(default_factory=lambda: dict(_LANES))
     """Lanes served and their weights."""
     lease_s: Positive = 10.0
     """How long a job is held without a sign of life; a dead worker's jobs run again after it."""
