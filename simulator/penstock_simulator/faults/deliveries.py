@@ -15,10 +15,8 @@ def delay(params: Params, delivery: Delivery) -> list[Step]:
     return [Pause(params.number("seconds")), *plain_steps(delivery)]
 
 
-def hang(params: Params, delivery: Delivery) -> list[Step]:
-    """Nothing, until the client leaves or, if given, so much time is over."""
-    if params.number("seconds") > 0:
-        return [Pause(params.number("seconds")), *plain_steps(delivery)]
+def hang(_params: Params, _delivery: Delivery) -> list[Step]:
+    """Nothing, until the client leaves."""
     return [Hang()]
 
 

@@ -111,7 +111,7 @@ ROWS: tuple[FaultKind, ...] = (
     _bytes("split-bytes", payloads.split_bytes, "chunks that end inside lines and characters", size=7),
     _bytes("gzip-bomb", payloads.gzip_bomb, "a small gzip body of so many MiB", mib=200),
     _wire("delay", deliveries.delay, "so much more time before the first byte", seconds=Seconds(1)),
-    _wire("hang", deliveries.hang, "no answer, for ever or for so long", billed=False, seconds=Seconds(0)),
+    _wire("hang", deliveries.hang, "no answer, for ever", billed=False),
     _wire("hang-headers", deliveries.hang_headers, "headers, then silence"),
     _wire("hang-middle", deliveries.hang_middle, "part of the body, then silence", at=0.5),
     _wire("drip", deliveries.drip, "the body at so many bytes a second", bytes_per_s=1.0),

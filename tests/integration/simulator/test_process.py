@@ -49,7 +49,7 @@ def test_a_process_has_the_methods_of_a_simulator(body: Body) -> None:
 def test_the_control_endpoints_describe_themselves(body: Body) -> None:
     """Rules with their hits, the fault table, and 404 for the rest."""
     with SimulatorProcess() as simulator, httpx.Client(trust_env=False) as client:
-        simulator.script([{"match": {"nth": [1]}, "fault": "hang seconds=1ms"}])
+        simulator.script([{"match": {"nth": [1]}, "fault": "delay seconds=1ms"}])
         _post(simulator, body())
         (rule,) = client.get(f"{simulator.url}/_simulator/script").json()["rules"]
         assert (rule["hits"], rule["seen"], rule["match"]["nth"]) == (1, 1, [1])

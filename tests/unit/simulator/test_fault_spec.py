@@ -41,7 +41,8 @@ def test_parameters_take_the_type_of_their_default() -> None:
     ("spec", "message"),
     [
         ("hnag", "did you mean 'hang'"),
-        ("hang at=1", "hang has no parameter 'at'; it has: seconds"),
+        ("delay at=1", "delay has no parameter 'at'; it has: seconds"),
+        ("hang at=1", "it has: none"),
         ("refusal colour=red", "it has: text"),
         ("drip bytes_per_s=slow", "bytes_per_s='slow'"),
         ("hang refusal", "separate several faults by ;"),
