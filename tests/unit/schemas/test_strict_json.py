@@ -140,9 +140,7 @@ def test_brackets_inside_strings_do_not_count() -> None:
     assert loads(text) == json.loads(text)
 
 
-@pytest.mark.parametrize(
-    "text", ['"' + '\\"' * 200_000, '"\\' * 200_000, '["' + "[" * 500_000, '"' * 300_001]
-)
+@pytest.mark.parametrize("text", ['"' + '\\"' * 200_000, '"\\' * 200_000, '["' + "[" * 500_000, '"' * 300_001])
 def test_unterminated_strings_do_not_blow_up(text: str) -> None:
     """The scan for strings stays linear on text made to make it start again and again."""
     with pytest.raises(StrictJsonError) as caught:
