@@ -65,6 +65,10 @@ class Watcher:
                 del self._waiters[channel]
                 self._touch(channel)
 
+    def listening(self, channel: str) -> bool:
+        """Whether the channel is, or is just being, subscribed to."""
+        return channel in self._subscribed
+
     async def aclose(self) -> None:
         """Stop listening and wake whoever still waits."""
         if self._runner is not None:
