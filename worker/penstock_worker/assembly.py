@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from penstock_schemas.errors import ConfigurationError
+from penstock_worker.llm.client import check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.secrets import SecretRef
 from penstock_worker.prompts.prompt import load_prompt
 from penstock_worker.routing.routes import DEFAULT, Route, Routes
 from penstock_worker.settings import ProviderSection, Settings
 from penstock_worker.tasks.definition import Task, tasks
+
+log = structlog.get_logger("penstock.worker")
 
 BUILT_IN = ("summarize", "classify", "extract")
 
@@ -40,7 +45,9 @@ def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
 def make_routes(settings: Settings, config_folder: Path) -> Routes:
     """The routes and all targets they name. Raises ConfigurationError for a prompt that cannot be read."""
     targets = {
-        name: make_target(name, settings.providers) for section in settings.routes.values() for name in section.targets
+        name: checked_target(name, settings.providers)
+        for section in settings.routes.values()
+        for name in section.targets
     }
     routes = {
         name: Route(
@@ -54,6 +61,18 @@ def make_routes(settings: Settings, config_folder: Path) -> Routes:
         for name, section in settings.routes.items()
     }
     return Routes(routes, targets)
+
+
+def checked_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
+    """The target ``provider/model``. Raises ConfigurationError for what could never be called, or only unsafely."""
+    target = make_target(name, providers)
+    try:
+        check_target(target)
+    except ValueError as error:
+        raise ConfigurationError(f"providers.{name.split('/', 1)[0]}", str(error)) from None
+    if target.api_key is not None and (warning := target.api_key.warning()):
+        log.warning("secret_file_open", what=warning)
+    return target
 
 
 def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
@@ -78,4 +97,5 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
 def _secret(provider: ProviderSection) -> SecretRef | None:
     if provider.api_key is None:
         return None
-    return SecretRef(env=provider.api_key.env, file=provider.api_key.file)
+    file = provider.api_key.file
+    return SecretRef(env=provider.api_key.env, file=str(file) if file else None)

@@ -13,11 +13,13 @@ never completed here or later.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from penstock_schemas.strict_json import StrictJsonError, loads_strict
 from penstock_worker.attempt.reading.answers import Reason
+from penstock_worker.llm.absent import drop_absent
 
 _FENCE: Final = re.compile(r"```[A-Za-z0-9_+.-]*[ \t]*\r?\n?(.*)```", re.DOTALL)
 _OPENING: Final = re.compile(r"[\[{]")
@@ -125,6 +127,11 @@ def _in_text(
     if text.startswith('"') and not text.endswith('"'):
         return _cut_off()
     return Missing("no_json", f"The answer held no JSON value. {_ONLY_JSON}")
+
+
+def without_absent(found: Found | Missing, schema: Mapping[str, Any]) -> Found | Missing:
+    """Take nulls out again that a provider's strict mode puts where an optional property is absent."""
+    return Found(drop_absent(found.value, schema), found.steps) if isinstance(found, Found) else found
 
 
 def _cut_off() -> Missing:

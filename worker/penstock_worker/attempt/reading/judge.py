@@ -9,7 +9,7 @@ import orjson
 
 from penstock_worker.attempt.reading.answers import Invalid, Reading, Valid, invalid
 from penstock_worker.attempt.reading.explain import Explainer
-from penstock_worker.attempt.reading.extract_json import Found, Missing, find_json
+from penstock_worker.attempt.reading.extract_json import Found, Missing, find_json, without_absent
 from penstock_worker.attempt.reading.repair import repair
 from penstock_worker.attempt.reading.validator import compiled, without_identity
 from penstock_worker.attempt.reading.wire import Rules
@@ -18,6 +18,7 @@ from penstock_worker.attempt.reading.wire import Rules
 def judge(text: str, schema: dict[str, Any], rules: Rules) -> Reading:
     """What *text* is worth as an answer to *schema*, which has passed the gate."""
     found = find_json(text, max_bytes=rules.max_bytes, max_depth=rules.max_depth, prose=rules.prose)
+    found = without_absent(found, schema)
     fast, explainer = _judges(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
     if isinstance(found, Missing):
         return _repaired(found, fast, rules) or invalid(found.reason, found.hint)

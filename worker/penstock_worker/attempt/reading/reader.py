@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from penstock_worker.attempt.reading.answers import Invalid, Reading, Valid, invalid
-from penstock_worker.attempt.reading.extract_json import Found, Missing, find_json
+from penstock_worker.attempt.reading.extract_json import Found, Missing, find_json, without_absent
 from penstock_worker.attempt.reading.sandbox import Sandbox, SandboxDiedError, SandboxTimeoutError
 from penstock_worker.attempt.reading.validator import Validators
 from penstock_worker.attempt.reading.wire import Rules, answered, request
@@ -59,7 +59,7 @@ class Reader:
         validator = self._validators.get(schema)
         if size > INLINE_BYTES or size * validator.units_per_byte > INLINE_UNITS:
             return await self._read_in_sandbox(text, schema, None)
-        found = self._found(text)
+        found = self._found(text, schema)
         if isinstance(found, Found) and validator.is_valid(found.value):
             return Valid(found.value, found.steps)
         if isinstance(found, Missing) and (found.broken is None or not self._rules.repair):
@@ -70,9 +70,10 @@ class Reader:
         """Stop the children. A second call does nothing."""
         await self._sandbox.aclose()
 
-    def _found(self, text: str) -> Found | Missing:
+    def _found(self, text: str, schema: dict[str, Any]) -> Found | Missing:
         rules = self._rules
-        return find_json(text, max_bytes=rules.max_bytes, max_depth=rules.max_depth, prose=rules.prose)
+        found = find_json(text, max_bytes=rules.max_bytes, max_depth=rules.max_depth, prose=rules.prose)
+        return without_absent(found, schema)
 
     async def _read_in_sandbox(self, text: str, schema: dict[str, Any], found: Found | Missing | None) -> Reading:
         try:
