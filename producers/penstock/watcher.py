@@ -69,6 +69,10 @@ class Watcher:
         """Whether the channel is, or is just being, subscribed to."""
         return channel in self._subscribed
 
+    def channels(self) -> set[str]:
+        """The channels that someone waits on."""
+        return set(self._waiters)
+
     async def aclose(self) -> None:
         """Stop listening and wake whoever still waits."""
         if self._runner is not None:

@@ -148,6 +148,8 @@ class Batcher:
     async def _exchange(self, connection: AbstractConnection, batch: list[_Call]) -> None:
         unknown = await self._round_trip(connection, batch, [call.command for call in batch])
         if unknown:
+            unknown = await self._round_trip(connection, unknown, _with_each_text_once(unknown))
+        if unknown:  # forgotten again in between
             await self._round_trip(connection, unknown, [call.with_text() for call in unknown])
 
     async def _round_trip(
@@ -169,6 +171,17 @@ class Batcher:
             except ResponseError as error:
                 _fail([call], error)
         return unknown
+
+
+def _with_each_text_once(calls: Sequence[_Call]) -> list[tuple[Encodable, ...]]:
+    """The commands again, the first of each script with its text: Redis knows it for those behind."""
+    told: set[Encodable] = set()
+    commands = []
+    for call in calls:
+        sha = call.command[1]
+        commands.append(call.command if sha in told else call.with_text())
+        told.add(sha)
+    return commands
 
 
 def _answer(call: _Call, reply: Any) -> None:
