@@ -2,7 +2,7 @@
 Include: a tenant's queue and its place in its lane's ring.
 
 Of every tenant with a non-empty queue holds: it is in the ring, or it is in the wait set with a time not
-later than its earliest entry. The ring's scores are virtual time: a claimed job adds 1 / weight to its
+later than its earliest entry (or, while it is paused or at its cap, within a second from now). The ring's scores are virtual time: a claimed job adds 1 / weight to its
 tenant's, and the tenant with the least is next.
 ]]
 -- include: keys

@@ -34,6 +34,13 @@ def mark_drained(worker: Worker) -> None:
             lease.cancel_reason = "drain"
 
 
+def cancel_jobs(worker: Worker) -> None:
+    """Cancel what runs, to be handed back."""
+    mark_drained(worker)
+    for task in list(worker.tasks.values()):
+        task.cancel()
+
+
 async def drain(worker: Worker, signum: Signals) -> None:
     """Let running jobs go on for the drain window, then cancel the rest and the main task."""
     if worker.tasks:
@@ -46,9 +53,7 @@ async def drain(worker: Worker, signum: Signals) -> None:
         worker.jobs_retried,
         len(worker.tasks),
     )
-    mark_drained(worker)
-    for task in list(worker.tasks.values()):
-        task.cancel()
+    cancel_jobs(worker)
     if worker.main_task is not None:
         worker.main_task.cancel()
     if worker.on_stop is not None:

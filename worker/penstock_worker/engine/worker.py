@@ -131,9 +131,11 @@ class Worker(arq.worker.Worker):
     # The main loop.
 
     async def main(self) -> None:
-        """Run until cancelled, or, in burst mode, until the queue is empty. Raises ConfigurationError for an unsafe
-        server; redis-py's errors only while it starts."""
-        self.serving = asyncio.current_task()
+        """Run until cancelled, which hands running jobs back, or, in burst mode, until the queue is empty.
+
+        Raises ConfigurationError for an unsafe server; redis-py's errors only while it starts.
+        """
+        self.serving, self.stopping = asyncio.current_task(), False
         await self._open()
         self.heartbeat = Heartbeat(
             self.held,
@@ -149,6 +151,9 @@ class Worker(arq.worker.Worker):
         watching = self.loop.create_task(self._watch_aborts(), name="penstock-aborts")
         try:
             await self._serve()
+        except asyncio.CancelledError:
+            closing.cancel_jobs(self)
+            raise
         finally:
             watching.cancel()
             await closing.settle(self)

@@ -83,7 +83,7 @@ local function take(worker, queue, job_id, score, now_ms)
     if string.find(wait_ms, "nonexistent global", 1, true) then error(wait_ms) end -- the script's fault, not the job's
     payload = ""
   elseif payload == nil then
-    redis.call("ZREM", queue, job_id)
+    lease_release(queue, job_id)
     return nil
   elseif payload == false then
     redis.call("ZADD", queue, now_ms + (wait_ms or REFUSED_MS), job_id)
