@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from penstock_simulator.process import SimulatorProcess
-from penstock_store.server import free_port, redis_url_or_server
-from penstock_store.tether import TetheredProcess
+from penstock_simulator.worker_process import WorkerProcess
+from penstock_store.server import RedisServer, free_port
 
 SIMULATED_MODEL = "gpt-4o-mini"
 DOWN = "offline/any-model"
 """The target of the second worker: nobody listens there."""
-
-READY_EVENT = "worker_started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,70 +51,39 @@ def real_model(base_url: str | None, model: str | None) -> Model | None:
 
 @contextmanager
 def set_up(base_url: str | None, model: str | None) -> Iterator[Stage]:
-    """Start everything and wait until it is ready. Leaves no process and no file behind."""
+    """Start everything and wait until it is ready. Leaves no process and no file behind, however it ends.
+
+    Redis is always one of its own: in one that is in use, the jobs of the demo would stay, and other workers
+    would take them.
+    """
     with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-")))
-        redis_url = running.enter_context(redis_url_or_server())
-        answering = real_model(base_url, model)
-        if answering is None:
-            simulator = running.enter_context(SimulatorProcess(latency="lognormal:median=250ms,p99=900ms", seed=7))
-            provider = {"kind": "openai", "base_url": f"{simulator.url}/v1", "allow_private": True}
-            answering = Model(f"openai/{SIMULATED_MODEL}", provider, simulated=True)
-        for name, lanes, target in (
-            ("main", {"interactive": 6, "standard": 3}, answering.target),
-            ("unlucky", {"bulk": 1}, DOWN),
-        ):
-            config = folder / f"{name}.toml"
-            config.write_text(_toml(redis_url, lanes, target, answering), "utf-8")
-            running.enter_context(_worker(config))
-        yield Stage(redis_url, answering)
+        server = running.enter_context(RedisServer())
+        answering = real_model(base_url, model) or _simulated(running.enter_context(_simulator()))
+        for lanes, target in (({"interactive": 6, "standard": 3}, answering.target), ({"bulk": 1}, DOWN)):
+            settings = _settings(server.url, lanes, target, answering)
+            running.enter_context(WorkerProcess(settings))
+        yield Stage(server.url, answering)
 
 
-def _toml(redis_url: str, lanes: Mapping[str, int], target: str, model: Model) -> str:
-    """A worker's configuration. Its route for extract always names the model, so that a replay can be sent there."""
+def _simulator() -> SimulatorProcess:
+    return SimulatorProcess(latency="lognormal:median=250ms,p99=900ms", seed=7)
+
+
+def _simulated(simulator: SimulatorProcess) -> Model:
+    provider = {"kind": "openai", "base_url": simulator.base_url, "allow_private": True}
+    return Model(f"openai/{SIMULATED_MODEL}", provider, simulated=True)
+
+
+def _settings(redis_url: str, lanes: Mapping[str, int], target: str, model: Model) -> dict[str, Any]:
+    """A worker's settings. Its route for extract always names the model, so that a replay can be sent there."""
     provider, _, _ = model.target.partition("/")
-    sections: dict[str, Mapping[str, object]] = {
+    offline = {"kind": "openai", "base_url": f"http://127.0.0.1:{free_port()}/v1", "allow_private": True}
+    return {
         "redis": {"url": redis_url},
-        "worker": {"concurrency": 20, "lanes": dict(lanes)},
-        f"providers.{provider}": model.provider,
-        "providers.offline": {
-            "kind": "openai",
-            "base_url": f"http://127.0.0.1:{free_port()}/v1",
-            "allow_private": True,
+        "worker": {"concurrency": 20, "lanes": lanes},
+        "providers": {provider: model.provider, "offline": offline},
+        "routes": {
+            "default": {"targets": [target], "max_output_tokens": 1000},
+            "extract": {"targets": [model.target], "max_output_tokens": 1000},
         },
-        "routes.default": {"targets": [target], "max_output_tokens": 1000},
-        "routes.extract": {"targets": [model.target], "max_output_tokens": 1000},
     }
-    return "\n".join(f"[{name}]\n{_pairs(section)}" for name, section in sections.items())
-
-
-def _pairs(section: Mapping[str, object]) -> str:
-    return "".join(f"{key} = {_value(value)}\n" for key, value in section.items())
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(part)}" for key, part in value.items()) + " }"
-    return json.dumps(value)
-
-
-@contextmanager
-def _worker(config: Path) -> Iterator[None]:
-    """A worker process, ready to work."""
-    argv = [sys.executable, "-m", "penstock", "--config", str(config), "worker"]
-    log = config.with_suffix(".log")
-    with log.open("wb") as sink:
-        process = TetheredProcess(argv, stdout=sink, stderr=sink)
-        try:
-            _wait_ready(process, log)
-            yield
-        finally:
-            process.stop(timeout_s=10)
-
-
-def _wait_ready(process: TetheredProcess, log: Path) -> None:
-    give_up_at = time.monotonic() + 30
-    while READY_EVENT not in log.read_text("utf-8", "replace"):
-        if process.poll() is not None or time.monotonic() > give_up_at:
-            raise RuntimeError(f"a worker did not start:\n{log.read_text('utf-8', 'replace')}")
-        time.sleep(0.02)
