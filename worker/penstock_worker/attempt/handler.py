@@ -13,7 +13,7 @@ from penstock_schemas.errors import CorruptRecordError
 from penstock_schemas.jobs import RECORD_VERSION
 from penstock_schemas.results import JobFailure
 from penstock_store.scripts import load_include
-from penstock_worker.attempt.attempt import Attempt, read_attempt
+from penstock_worker.attempt.attempt import Attempt, NewerVersionError, read_attempt
 from penstock_worker.attempt.outcome import Cancelled, Dead, HandBack, Lost, Outcome, Retry
 from penstock_worker.attempt.pipeline import Pipeline
 from penstock_worker.attempt.store import AttemptStore
@@ -23,6 +23,9 @@ from penstock_worker.routing.routes import Routes
 from penstock_worker.tasks.definition import Task
 
 log = structlog.get_logger("penstock.attempt")
+
+LEAVE_S = 10.0
+"""How long a job that only a newer worker can read is left alone before it is looked at again."""
 
 _POISON = JobFailure(
     code="poison", message="It was being worked on, alone, each time a worker died. It is not run again."
@@ -74,10 +77,13 @@ class Attempts:
         except CorruptRecordError as error:
             await self._bury_corrupt(lease, str(error))
             return
+        except NewerVersionError:
+            await self.store.reschedule(lease, delay_s=LEAVE_S, charged=False, attempt=None, reason="newer_version")
+            return
         with structlog.contextvars.bound_contextvars(
             task=attempt.request.task, run=attempt.run, attempt=attempt.number
         ):
-            log.info("attempt_started", deaths=lease.deaths)
+            log.debug("attempt_started", deaths=lease.deaths)
             outcome = await self._outcome(attempt)
             written = await write(self.store, attempt, outcome)
             _log_outcome(attempt, outcome, written)
