@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from penstock.handle import JobHandle
 from penstock.link import Call, Link
@@ -36,6 +36,9 @@ from penstock_schemas.tasks import TaskInput
 from penstock_store.batcher import Batcher
 from penstock_store.connection import TIMEOUT_S, connect
 from penstock_store.scripts import load_script
+
+if TYPE_CHECKING:
+    from penstock.sync import SyncJobHandle
 
 OutputT = TypeVar("OutputT")
 
@@ -90,11 +93,13 @@ class EnqueueManyError(PenstockError):
 
     code = "enqueue_many"
 
-    def __init__(self, jobs: Sequence[JobHandle[Any] | None], errors: dict[int, PenstockError]) -> None:
+    def __init__(
+        self, jobs: Sequence[JobHandle[Any] | SyncJobHandle[Any] | None], errors: dict[int, PenstockError]
+    ) -> None:
         first = min(errors)
         super().__init__(f"{len(errors)} of {len(jobs)} were refused; the first, item {first}: {errors[first]}")
         self.jobs = list(jobs)
-        """A handle for each item in order; None for one that was refused."""
+        """A handle for each item in order; None for one that was refused. Handles that block from a SyncProducer."""
         self.errors = errors
         """Item -> why it was refused."""
 

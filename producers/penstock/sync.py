@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from penstock.handle import JobHandle
-from penstock.producer import JobOptions, Producer, ProducerOptions
+from penstock.producer import EnqueueManyError, JobOptions, Producer, ProducerOptions
 from penstock_schemas.events import Event
 from penstock_schemas.jobs import JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult
@@ -100,7 +100,9 @@ class SyncProducer:
         **options: Unpack[JobOptions],
     ) -> SyncJobHandle[OutputT]:
         """See :meth:`Producer.enqueue`."""
-        return self._handle(lambda: self._producer.enqueue(asked, idempotency_key=idempotency_key, **options))
+        return self._blocking(
+            self._portal.call(lambda: self._producer.enqueue(asked, idempotency_key=idempotency_key, **options))
+        )
 
     def enqueue_many(
         self,
@@ -110,10 +112,14 @@ class SyncProducer:
         **options: Unpack[JobOptions],
     ) -> list[SyncJobHandle[OutputT]]:
         """See :meth:`Producer.enqueue_many`."""
-        jobs = self._portal.call(
-            lambda: self._producer.enqueue_many(asked, idempotency_keys=idempotency_keys, **options)
-        )
-        return [SyncJobHandle(self._portal, job) for job in jobs]
+        try:
+            jobs = self._portal.call(
+                lambda: self._producer.enqueue_many(asked, idempotency_keys=idempotency_keys, **options)
+            )
+        except EnqueueManyError as refusal:
+            handles = [self._blocking(job) if isinstance(job, JobHandle) else None for job in refusal.jobs]
+            raise EnqueueManyError(handles, refusal.errors) from None
+        return [self._blocking(job) for job in jobs]
 
     def run(
         self,
@@ -130,7 +136,7 @@ class SyncProducer:
 
     def job(self, job_id: str) -> SyncJobHandle[Any]:
         """See :meth:`Producer.job`."""
-        return SyncJobHandle(self._portal, self._producer.job(job_id))
+        return self._blocking(self._producer.job(job_id))
 
     def status(self, job_id: str) -> JobStatus:
         """See :meth:`Producer.status`."""
@@ -140,8 +146,8 @@ class SyncProducer:
         """See :meth:`Producer.cancel`."""
         return self._portal.call(lambda: self._producer.cancel(job_id))
 
-    def _handle(self, enqueue: Callable[[], Awaitable[JobHandle[OutputT]]]) -> SyncJobHandle[OutputT]:
-        return SyncJobHandle(self._portal, self._portal.call(enqueue))
+    def _blocking(self, job: JobHandle[OutputT]) -> SyncJobHandle[OutputT]:
+        return SyncJobHandle(self._portal, job)
 
 
 async def _made(url: str, options: ProducerOptions) -> Producer:

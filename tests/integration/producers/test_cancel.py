@@ -28,7 +28,7 @@ async def test_a_waiting_job_is_cancelled_at_once(
     before = await dump(redis)
     assert await job.cancel() is JobState.CANCELLED
     assert await dump(redis) == before
-    assert int(await redis.hget(keys.COUNTS, "open")) == 0  # type: ignore[misc, arg-type]
+    assert int(await redis.hget(keys.COUNTS, "open")) == 0  # type: ignore[misc]
 
 
 async def test_a_running_job_is_ended_by_its_worker(producer: Producer, redis: Redis, worker: HandWorker) -> None:
