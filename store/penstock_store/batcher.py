@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, cast
 
 import hiredis
@@ -81,7 +81,9 @@ class Batcher:
         self.calls = 0
         """Commands sent so far."""
 
-    def call(self, script: LuaScript, keys: Sequence[str | bytes], args: Sequence[Encodable] = ()) -> asyncio.Future[Any]:
+    def call(
+        self, script: LuaScript, keys: Sequence[str | bytes], args: Sequence[Encodable] = ()
+    ) -> asyncio.Future[Any]:
         """Run a script; awaits to its reply. Raises what redis-py raises for an error reply or a lost connection."""
         return self._queue(("EVALSHA", script.sha, len(keys), *keys, *args), script)
 
