@@ -5,7 +5,8 @@ from penstock.dead_letters import DeadLetters
 from penstock.handle import JobHandle
 from penstock.letter_report import AttemptReport, CallReport, LetterReport, RunReport
 from penstock.letters import DeadLetter, LetterFilter, LetterOutcome, ReplayPlan
-from penstock.producer import EnqueueManyError, JobOptions, Producer, ProducerOptions, Retention
+from penstock.options import JobOptions, ProducerOptions, Retention
+from penstock.producer import EnqueueManyError, Producer
 from penstock.sync import SyncJobHandle, SyncProducer
 from penstock_schemas.errors import (
     BudgetExceededError,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from penstock.handle import JobHandle
 from penstock.link import Call, Link
 from penstock.names import check_name
+from penstock.options import JobOptions, ProducerOptions, Retention
 from penstock.records import read_status, reading
 from penstock.requests import CheckedRequest, Envelope, check_idempotency_key, check_options, check_request
 from penstock.watcher import Watcher
@@ -28,7 +27,7 @@ from penstock_schemas.errors import (
     RequestError,
     UnavailableError,
 )
-from penstock_schemas.jobs import RECORD_VERSION, JobState, JobStatus, Lane
+from penstock_schemas.jobs import RECORD_VERSION, JobState, JobStatus
 from penstock_schemas.limits import Limits
 from penstock_schemas.results import JobResult
 from penstock_schemas.strict_json import digest
@@ -47,45 +46,6 @@ _CANCEL = load_script("penstock", "cancel")
 _PART = 1_000
 """Jobs of an enqueue_many that go out together; those of a part must be answered within the time limit."""
 _CHECKED_AT_ONCE = 50
-_LONGEST_S = 10 * 366 * 86_400
-
-
-class JobOptions(TypedDict, total=False):
-    """How a job is to be treated; every field may be left out."""
-
-    lane: Lane | Literal["interactive", "standard", "bulk"]
-    """Class of urgency; ``standard`` if left out."""
-    delay_s: float
-    """Seconds before which it is not started; 0 if left out, at most 30 days."""
-    deadline_s: float
-    """Seconds after which nobody wants the answer; none if left out, at most 30 days."""
-    max_attempts: int
-    """Attempts that may fail, 1 to 20; 5 if left out."""
-    max_cost_usd: str | Decimal
-    """The most that all its calls may cost; no bound of its own if left out."""
-    on_failure: Literal["degrade", "dead_letter"]
-    """When no model gives an answer; ``degrade`` if left out."""
-    stream: bool
-    """Publish the answer's text as events while it comes."""
-    metadata: Mapping[str, str]
-    """Up to 32 notes of your own, given back as they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long what is over is kept, in seconds."""
-
-    result_s: float = 7 * 86_400
-    """A job that did not end dead, from its end."""
-    dead_s: float = 30 * 86_400
-    """A dead letter, from its end."""
-    idempotency_s: float = 86_400
-    """An idempotency key, from its job's end. While the job is open the key is known."""
-
-    def __post_init__(self) -> None:
-        for name in ("result_s", "dead_s", "idempotency_s"):
-            if not 0 < getattr(self, name) <= _LONGEST_S:
-                raise ConfigurationError(f"retention.{name}", "must be above 0 and at most ten years, in seconds")
 
 
 class EnqueueManyError(PenstockError):
@@ -102,19 +62,6 @@ class EnqueueManyError(PenstockError):
         """A handle for each item in order; None for one that was refused. Handles that block from a SyncProducer."""
         self.errors = errors
         """Item -> why it was refused."""
-
-
-class ProducerOptions(TypedDict, total=False):
-    """What a producer can be told besides the URL; every field may be left out."""
-
-    tenant: str
-    """Whose jobs it enqueues and sees: 1 to 64 of A-Z, a-z, 0-9, ``_`` and ``-``; ``default`` if left out."""
-    limits: Limits
-    """What a request may be at most."""
-    retention: Retention
-    """How long what is over is kept; it goes with each job."""
-    timeout_s: float
-    """Seconds within which each call is answered or fails; 2 if left out."""
 
 
 class Producer:

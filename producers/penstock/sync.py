@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from penstock.handle import JobHandle
-from penstock.producer import EnqueueManyError, JobOptions, Producer, ProducerOptions
+from penstock.options import JobOptions, ProducerOptions
+from penstock.producer import EnqueueManyError, Producer
 from penstock_schemas.events import Event
 from penstock_schemas.jobs import JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult
