@@ -6,14 +6,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from penstock_schemas.errors import CorruptRecordError, RequestError
-from penstock_schemas.jobs import JobRequest
+from penstock_schemas.jobs import REQUEST_VERSION, JobRequest
 from penstock_schemas.validation import first_fault
 from penstock_worker.attempt.journal import CallEntry, Journal, read_journal
 from penstock_worker.engine.lease import Lease
-from penstock_worker.routing.routes import Route
+from penstock_worker.routing.routes import Route, Routes
 from penstock_worker.tasks.definition import Task
 
 CALLS_PER_ATTEMPT = 6
@@ -72,15 +73,22 @@ class Attempt:
 
     def spent_nanousd(self) -> int:
         """What this run's calls cost or may have cost so far; a call of unknown price counts as nothing."""
-        ends = [call.end for call in self.journal.of_run()]
-        return sum((end.get("cost_nanousd") or 0) + end.get("uncertain_nanousd", 0) for end in ends)
+        calls = self.journal.of_run()
+        return sum((call.end.get("cost_nanousd") or 0) + call.uncertain_nanousd for call in calls)
 
 
-def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Any) -> Attempt:
-    """The attempt that a claimed record's payload describes. Raises CorruptRecordError when it cannot be read."""
+class NewerVersionError(Exception):
+    """The request is of a version that this worker does not know; another may."""
+
+
+def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> Attempt:
+    """The attempt that a claimed record's payload describes.
+
+    Raises NewerVersionError, and CorruptRecordError when it cannot be read.
+    """
     _, request_json, journal, run, number, _calls, created, deadline, target, _cost, now = lease.payload
     try:
-        request = JobRequest.model_validate_json(request_json)
+        request = _read_request(request_json)
         task = tasks[request.task]
         asked = task.input_type.model_validate(request.input)
         run, number = int(run), int(number)
@@ -107,3 +115,14 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Any) -> Atte
         raise CorruptRecordError(lease.job_id, f"its request does not fit the contract at {error.field}") from None
     except (KeyError, ValueError) as error:
         raise CorruptRecordError(lease.job_id, f"{type(error).__name__} in its request or journal") from None
+
+
+def _read_request(text: bytes) -> JobRequest:
+    try:
+        return JobRequest.model_validate_json(text)
+    except ValidationError:
+        plain = orjson.loads(text)
+        version = plain.get("version") if isinstance(plain, dict) else None
+        if isinstance(version, int) and version > REQUEST_VERSION:
+            raise NewerVersionError from None
+        raise

@@ -61,11 +61,11 @@ class Caller:
     ) -> Answer:
         """Make this step's call, or take its end from the journal. Raises CallError or NotCalled."""
         while (past := attempt.journal.next_past()) is not None:
-            if past.kind is not None and past.kind != "unknown":
-                attempt.made.append(past)
-                return _replayed(past)
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
+            if past.kind != "unknown":
+                attempt.made.append(past)
+                return _replayed(past)
         entry, held = await self._intend(attempt, target, request, purpose)
         try:
             answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=on_delta)
@@ -73,7 +73,7 @@ class Caller:
             await self._settle_error(attempt, target, entry, held, error)
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(self._settle_unknown(attempt, entry))
+            await self._settle_unknown(attempt, entry)
             raise
         cost = self.prices.cost(target, answer)
         end = answer_to_json(answer)
@@ -111,7 +111,10 @@ class Caller:
             await self._settle(attempt, entry, "failed", end, **_unknown(held))
 
     async def _settle_unknown(self, attempt: Attempt, entry: CallEntry) -> None:
-        """A call that was sent, perhaps, and whose end nobody saw: the most it can have cost stays on the books."""
+        """A call that was sent, perhaps, and whose end nobody saw: the most it can have cost stays on the books.
+
+        Unless its worker, thought to be dead, has told the end meanwhile: then it is that.
+        """
         end = {"error": "interrupted", "billed": "unknown"}
         await self._settle(attempt, entry, "unknown", end, **_unknown(entry.intent.get("held_nanousd")))
 
@@ -127,7 +130,7 @@ class Caller:
     ) -> None:
         entry.kind = kind
         entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain}
-        await self.store.settle(
+        before = await self.store.settle(
             attempt.lease,
             entry.id,
             kind,
@@ -136,6 +139,8 @@ class Caller:
             uncertain_nanousd=uncertain,
             ledger=_ledger(attempt, entry, self.prices.version),
         )
+        if before is not None:
+            entry.ended(before)
 
 
 def _unknown(held: int | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -37,6 +37,20 @@ class CallEntry:
         run, attempt, number = self.id.split(".")
         return int(run), int(attempt), int(number)
 
+    def ended(self, end: bytes) -> None:
+        """Take over the end as the hash has it, ``<kind> <JSON>``. Raises ValueError if it cannot be read."""
+        kind, _, text = end.partition(b" ")
+        if kind not in (b"answered", b"failed", b"unknown"):
+            raise ValueError("a call's end is of no known kind")
+        self.kind, self.end = cast(EndKind, kind.decode()), _object(text)
+
+    @property
+    def uncertain_nanousd(self) -> int:
+        """The most it may have cost beyond what is known; for a call without an end, what was held for it."""
+        if self.kind is None:
+            return self.intent.get("held_nanousd") or 0
+        return int(self.end.get("uncertain_nanousd", 0))
+
     @property
     def usage(self) -> Usage | None:
         """The tokens it took; None when that is not known."""
@@ -44,12 +58,16 @@ class CallEntry:
 
 
 class Journal:
-    """The calls of one job, oldest first, and a cursor over those of the attempt that goes on."""
+    """The calls of one job, oldest first, and a cursor over those of the attempt that goes on.
 
-    def __init__(self, calls: list[CallEntry], run: int, attempt: int) -> None:
+    An attempt that was not charged comes again under the same number: its calls up to *walked* are over, and what
+    they came to is no answer for the new one.
+    """
+
+    def __init__(self, calls: list[CallEntry], run: int, attempt: int, walked: int = 0) -> None:
         self.calls = sorted(calls, key=lambda call: call.place)
         self._run, self._attempt = run, attempt
-        self._ahead = deque(call for call in self.calls if call.place[:2] == (run, attempt))
+        self._ahead = deque(call for call in self._of_attempt() if call.place[2] > walked)
 
     def of_run(self) -> list[CallEntry]:
         """The calls of the current run."""
@@ -61,8 +79,20 @@ class Journal:
 
     def next_id(self) -> str:
         """An id for a new call of this attempt."""
-        made = [call.place[2] for call in self.calls if call.place[:2] == (self._run, self._attempt)]
-        return f"{self._run}.{self._attempt}.{max(made, default=0) + 1}"
+        return f"{self._run}.{self._attempt}.{self.last_number + 1}"
+
+    @property
+    def last_number(self) -> int:
+        """The number of this attempt's last call, in all its starts; 0 before the first."""
+        return max((call.place[2] for call in self._of_attempt()), default=0)
+
+    def _of_attempt(self) -> list[CallEntry]:
+        return [call for call in self.calls if call.place[:2] == (self._run, self._attempt)]
+
+    def last_error(self) -> str | None:
+        """The code of the run's last error; None when there was none."""
+        errors = [call.end["error"] for call in self.of_run() if call.end.get("error")]
+        return errors[-1] if errors else None
 
     def add(self, call: CallEntry) -> None:
         """Note a call that was just made."""
@@ -73,15 +103,20 @@ def read_journal(flat: Sequence[bytes], run: int, attempt: int) -> Journal:
     """From the names and values of the hash. Raises ValueError (or KeyError) if it cannot be read."""
     fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
     calls = [
-        CallEntry(name, orjson.loads(value))
-        for name, value in fields.items()
-        if name.count(".") == 2 and ":" not in name
+        CallEntry(name, _object(value)) for name, value in fields.items() if name.count(".") == 2 and ":" not in name
     ]
     for call in calls:
         if (end := fields.get(f"{call.id}:end")) is not None:
-            kind, _, text = end.partition(b" ")
-            call.kind, call.end = kind.decode(), orjson.loads(text)  # type: ignore[assignment]
-    return Journal(calls, run, attempt)
+            call.ended(end)
+    summary = fields.get(f"attempt:{run}.{attempt}")
+    return Journal(calls, run, attempt, int(_object(summary).get("last_call", 0)) if summary else 0)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    value = orjson.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
 
 
 def answer_to_json(answer: Answer) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
 from penstock_schemas.results import JobFailure, MadeBy
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.backoff import backoff_s
@@ -26,6 +28,8 @@ from penstock_worker.attempt.outcome import Cancelled, Dead, Degraded, Lost, Out
 from penstock_worker.attempt.reading import Reader
 from penstock_worker.llm.errors import CallError, SchemaUnsupportedError, ThrottledError
 from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+
+log = structlog.get_logger("penstock.attempt")
 
 EXCERPT_CHARS = 1_000
 """How much of a rejected answer is shown to the model again; a prompt never grows with its failures."""
@@ -79,7 +83,7 @@ class Pipeline:
             return Lost()
         if stop.why == "cancelled":
             return Cancelled()
-        last = troubles[-1].code if troubles else None
+        last = troubles[-1].code if troubles else attempt.journal.last_error()
         return await give_up(attempt, JobFailure(code=stop.why, message=_REFUSED[stop.why], last_error=last))
 
     async def _try(self, attempt: Attempt, target: Target) -> Succeeded | Trouble:
@@ -154,7 +158,8 @@ def decide(attempt: Attempt, troubles: list[Trouble], luck: float) -> Retry | Jo
         message = f"All {attempt.number} attempts failed. The last: {last.message}"
         return JobFailure(code="attempts_exhausted", message=message, last_error=last.code)
     waits = [trouble.retry_after_s for trouble in troubles if trouble.retry_after_s is not None]
-    delay_s = max(backoff_s(attempt.number, luck), min(waits, default=0.0))
+    throttles = sum(call.end.get("error") == ThrottledError.code for call in attempt.journal.of_run())
+    delay_s = max(backoff_s(max(attempt.number, throttles), luck), min(waits, default=0.0))
     if attempt.late_by(delay_s):
         return JobFailure(code="deadline_exceeded", message=_LATE, last_error=last.code)
     return Retry(delay_s, last.code, charged)
@@ -164,10 +169,19 @@ async def give_up(attempt: Attempt, failure: JobFailure) -> Degraded | Dead:
     """The task's fallback, where the job and the route allow it and it has something to say; else dead."""
     task = attempt.task
     if attempt.request.on_failure == "degrade" and attempt.route.fallback and task.fallback_name:
-        output = await asyncio.to_thread(task.fallback, attempt.asked)
+        output = await asyncio.to_thread(_fallback, attempt)
         if output is not None:
             return Degraded(output, MadeBy(kind="fallback", name=task.fallback_name), failure)
     return Dead(failure)
+
+
+def _fallback(attempt: Attempt) -> Any | None:
+    """The fallback's answer; None too when it fails, since to try everything again would not mend it."""
+    try:
+        return attempt.task.fallback(attempt.asked)
+    except Exception:
+        log.exception("fallback_failed")
+        return None
 
 
 def _made_by(attempt: Attempt, answer: Answer) -> MadeBy:

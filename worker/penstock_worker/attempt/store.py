@@ -1,7 +1,7 @@
 """What an attempt writes to Redis, one method for each script.
 
-Every method may be repeated, so each is tried again while Redis is away: a finished answer is held until it can
-be written. Only what must come before a call is given up with the lease (:meth:`AttemptStore.intend`).
+Every script may be repeated, so each is tried again while Redis is away: a finished answer is held until it can be
+written. What has to be written is written even when the task is cancelled meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Intended(IntEnum):
     """Whether a call may be made."""
 
     LOST = 0
-    """The lease is someone else's, or Redis was away until it may be."""
+    """The lease is someone else's."""
     YES = 1
     ENVELOPE_SPENT = 2
     CANCELLED = 3
@@ -49,13 +49,16 @@ class AttemptStore:
         )
 
     async def intend(self, lease: Lease, call_id: str, intent: Mapping[str, Any], max_calls: int) -> Intended:
-        """Ask to make a call, and write down that it will be made."""
+        """Ask to make a call, and write down that it will be made.
 
-        async def once() -> int:
-            return int(await self._run(self._intend, lease, [call_id, orjson.dumps(intent), max_calls]))
-
-        code = await _persist(once, until=lambda: not lease.trusted)
-        return Intended.LOST if code is None else Intended(code)
+        Returns only when the lease is sure to be ours for a while yet: after a silence of Redis it waits for the
+        heartbeat to renew it, or to cancel the task when it is lost.
+        """
+        args = [call_id, orjson.dumps(intent), max_calls]
+        code = Intended(await _persist(lambda: self._run(self._intend, lease, args)) or 0)
+        while code is Intended.YES and not lease.trusted:  # noqa: ASYNC110  (only time and a thread change it)
+            await asyncio.sleep(_PAUSE_S[0])
+        return code
 
     async def settle(
         self,
@@ -67,12 +70,18 @@ class AttemptStore:
         cost_nanousd: int | None,
         uncertain_nanousd: int,
         ledger: Mapping[str, Encodable],
-    ) -> None:
-        """Write down what a call came to, also when the lease is lost: costs are never dropped."""
+    ) -> bytes | None:
+        """Write down what a call came to, also when the lease is lost: costs are never dropped.
+
+        Returns None, or what it was settled as before, ``<kind> <JSON>``; then nothing more is written.
+        """
         cost = "" if cost_nanousd is None else cost_nanousd
         entry = [part for pair in ledger.items() for part in pair]
         args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *entry]
-        await _persist(lambda: self._run(self._settle, lease, args))
+        before, cancelled = await _held(lambda: self._run(self._settle, lease, args))
+        if cancelled:
+            raise asyncio.CancelledError
+        return before
 
     async def finish(
         self,
@@ -91,23 +100,25 @@ class AttemptStore:
     async def reschedule(
         self, lease: Lease, *, delay_s: float, charged: bool, attempt: Mapping[str, Any] | None, reason: str
     ) -> bool:
-        """Give the job back to its queue, for later or for now; False when the lease was lost."""
+        """Give the job back to its queue, for later or for now; False when the lease was lost.
+
+        A job whose cancel was asked for meanwhile is cancelled instead.
+        """
         told = orjson.dumps(attempt) if attempt else b""
-        return await self._ended(lease, self._reschedule, [round(delay_s * 1000), int(charged), told, reason])
+        args = [round(delay_s * 1000), int(charged), told, reason]
+        return await self._ended(lease, self._reschedule, args)
 
     async def bury_corrupt(self, lease: Lease, failure: JobFailure, keep_s: float) -> bool:
         """Put a dead letter in the place of a record that cannot be read; False when the lease was lost."""
         args: list[Encodable] = [
-            lease.job_id,
+            lease.raw_id,
             lease.token,
             lease.tenant,
             lease.lane,
             failure.model_dump_json(),
             round(keep_s * 1000),
         ]
-        code = await _persist(lambda: self._batcher.call(self._bury_corrupt, [lease.queue], args))
-        lease.released = code == 1
-        return lease.released
+        return await self._left(lease, lambda: self._batcher.call(self._bury_corrupt, [lease.queue], args))
 
     async def tell(self, lease: Lease, run: int, kind: str, data: Mapping[str, Any]) -> None:
         """Append a delta or a step of progress to the job's events; dropped while Redis is away."""
@@ -117,17 +128,41 @@ class AttemptStore:
             if not is_away(error):
                 raise
 
-    async def _ended(self, lease: Lease, script: Script, args: list[Encodable]) -> bool:
-        code = await _persist(lambda: self._run(script, lease, args))
-        lease.released = code == 1
+    async def _ended(self, lease: Lease, script: Script, args: list[Any]) -> bool:
+        return await self._left(lease, lambda: self._run(script, lease, [*args, lease.queue]))
+
+    async def _left(self, lease: Lease, once: Callable[[], Awaitable[Any]]) -> bool:
+        """Leave the job by *once*. Nothing cancels that any more."""
+        lease.concluded = True
+        code, cancelled = await _held(once)
+        if cancelled:
+            _uncancel()
+        lease.released = bool(code)
         return lease.released
 
     def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
-        return self._batcher.call(script, [keys.record(lease.job_id)], [lease.job_id, lease.token, *args])
+        record = keys.record(lease.job_id).encode(errors="surrogateescape")
+        return self._batcher.call(script, [record], [lease.raw_id, lease.token, *args])
 
 
-async def _persist(once: Callable[[], Awaitable[Any]], *, until: Callable[[], bool] = lambda: False) -> Any | None:
-    """Do *once* until Redis takes it; None when *until* says to give up, or after ``HOLD_S``."""
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+
+
+async def _held(once: Callable[[], Awaitable[Any]]) -> tuple[Any | None, bool]:
+    """As :func:`_persist`, also when the task is cancelled meanwhile: the second value tells whether it was."""
+    cancelled = False
+    while True:
+        try:
+            return await _persist(once), cancelled
+        except asyncio.CancelledError:
+            cancelled = True  # the call may be under way: it is repeated, so as to know
+
+
+async def _persist(once: Callable[[], Awaitable[Any]]) -> Any | None:
+    """Do *once* until Redis takes it; None after ``HOLD_S``."""
     give_up_at, pause_s = time.monotonic() + HOLD_S, _PAUSE_S[0]
     while True:
         try:
@@ -135,7 +170,7 @@ async def _persist(once: Callable[[], Awaitable[Any]], *, until: Callable[[], bo
         except (RedisError, OSError) as error:
             if not is_away(error):
                 raise
-        if until() or time.monotonic() > give_up_at:
+        if time.monotonic() > give_up_at:
             return None
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _PAUSE_S[1])

@@ -105,7 +105,7 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
         calls=len(calls),
         usage=reduce(Usage.__add__, usages, Usage()),
         cost_nanousd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        uncertain_nanousd=sum(call.end.get("uncertain_nanousd", 0) for call in calls),
+        uncertain_nanousd=sum(call.uncertain_nanousd for call in calls),
         cache_hit=False,
         created_at=moment(attempt.created_at_ms),
         started_at=moment(attempt.started_at_ms),
@@ -118,6 +118,7 @@ def attempt_summary(attempt: Attempt, error: str | None) -> dict[str, Any]:
     return {
         "error": error,
         "calls": [call.id for call in attempt.made],
+        "last_call": attempt.journal.last_number,
         "started_at_ms": attempt.started_at_ms,
         "ended_at_ms": attempt.now_ms(),
     }

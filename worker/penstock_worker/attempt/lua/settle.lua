@@ -12,18 +12,19 @@ ARGV[5] the same in full, JSON            ARGV[6] cost, nano-USD; "" unknown
 ARGV[7] the most it may have cost, nano-USD, if it is unknown whether it was billed; else 0
 ARGV[8...] names and values of the ledger entry
 
-Returns 1 written
-        0 settled before; nothing written. Only what was unknown may be settled once more.
+Returns nil: written
+        what it came to, "<kind> <JSON>", when it was settled before, in a repeat or by the worker that had lost the
+        lease; nothing written. Only what was unknown may be settled once more.
 ]]
 local record, job_id, token, call_id, kind = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local journal = KEY.journal .. job_id
 local before = redis.call("HGET", journal, call_id .. ":end")
-if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then return 0 end
+if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then return before end
 local holds = lease_held(KEY.arq_in_progress .. job_id, token)
 local cost, uncertain = tonumber(ARGV[6]), tonumber(ARGV[7])
 redis.call("XADD", KEY.LEDGER, "*", "job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
   "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 8))
-if redis.call("EXISTS", record) == 0 then return 1 end
+if redis.call("EXISTS", record) == 0 then return nil end
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
 if cost and cost > 0 then redis.call("HINCRBY", record, "cost_nanousd", cost) end
 if before then
@@ -33,4 +34,4 @@ if uncertain > 0 then
   redis.call("HSET", journal, call_id .. ":held", uncertain)
   redis.call("HINCRBY", record, "uncertain_nanousd", uncertain)
 end
-return 1
+return nil
