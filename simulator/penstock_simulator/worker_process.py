@@ -52,7 +52,7 @@ class WorkerProcess:
     @property
     def log(self) -> str:
         """What it has logged since its latest start, one JSON object a line."""
-        return b"" if self._output is None else self._read(self._output).decode(errors="replace")
+        return "" if self._output is None else self._read(self._output).decode(errors="replace")
 
     def start(self) -> None:
         """Start it and wait until it works; nothing happens when it runs already."""

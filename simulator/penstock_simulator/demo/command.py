@@ -1,4 +1,4 @@
-"""``penstock demo``."""
+"""``penstock demo``: set the stage, play the scenes, print what came back."""
 
 from __future__ import annotations
 
@@ -11,47 +11,61 @@ from pathlib import Path
 from rich.console import Console
 
 from penstock import Producer
-from penstock_simulator.demo.scenes import Shown, dead_and_replayed, deduplicated, degraded, read_inputs, work
+from penstock_simulator.demo.scenes import Shown, dead_and_replayed, deduplicated, degraded, work
 from penstock_simulator.demo.show import LiveJobs, print_all, print_json
-from penstock_simulator.demo.stage import Stage, set_up
+from penstock_simulator.demo.stage import Model, Stage, named_model, set_up
+from penstock_simulator.demo.texts import NotATextError, read_texts
+from penstock_store.server import RedisServerError
 
 TENANT = "demo"
+DONE, NOT_AS_TOLD, USAGE = 0, 1, 2
 
 
-def demo(files: Sequence[Path], *, base_url: str | None, model: str | None, as_json: bool) -> int:
-    """Run the demo; returns the exit code: 0, or 2 for a file that is no text, or 1 when a job did not end well."""
-    talk = Console(stderr=True)
+def demo(
+    files: Sequence[Path],
+    *,
+    base_url: str | None,
+    model: str | None,
+    as_json: bool,
+    api_key_env: str | None = None,
+) -> int:
+    """Run the demo; the exit code: 0, 1 when a job did not end as it should, 2 for files or options that are wrong.
+
+    Without *base_url* OpenAI answers if ``OPENAI_API_KEY`` is set, else a simulator. With it, that server does,
+    and is sent the key in the variable *api_key_env*, if one is named.
+    """
+    talk = Console(stderr=True, highlight=False)
     try:
-        inputs = read_inputs(files)
-    except (OSError, UnicodeDecodeError) as error:
-        talk.print(f"not a readable UTF-8 text: {error}", style="red", markup=False)
-        return 2
+        texts = read_texts(files)
+        answering = named_model(base_url, model, api_key_env)
+    except (NotATextError, ValueError) as error:
+        talk.print(f"penstock demo: {error}", markup=False, soft_wrap=True)
+        return USAGE
+    try:
+        return _play(texts, answering, talk, as_json=as_json)
+    except (RedisServerError, RuntimeError) as error:
+        talk.print(f"penstock demo: {error}", markup=False, soft_wrap=True)
+        return NOT_AS_TOLD
+
+
+def _play(texts: list[tuple[str, str]], answering: Model | None, talk: Console, *, as_json: bool) -> int:
     started = time.monotonic()
-    talk.print("Starting Redis, a provider and two workers …", style="dim", highlight=False)
-    with set_up(base_url, model) as stage:
-        shown = asyncio.run(_run(stage, inputs, talk))
+    talk.print("Starting Redis, two workers and, unless a real model is named, a simulated provider ...", style="dim")
+    with set_up(answering) as stage:
+        shown = asyncio.run(_scenes(stage, texts, talk))
     if as_json:
         print_json(shown, stage)
     else:
         print_all(Console(file=sys.stdout), shown, stage, time.monotonic() - started)
-    return 0 if all(_as_told(one) for one in shown) else 1
+    return DONE if all(one.as_told for one in shown) else NOT_AS_TOLD
 
 
-async def _run(stage: Stage, inputs: list[tuple[str, str]], talk: Console) -> list[Shown]:
-    name, text = inputs[0]
+async def _scenes(stage: Stage, texts: list[tuple[str, str]], talk: Console) -> list[Shown]:
+    name, text = texts[0]
     async with Producer.connect(stage.redis_url, tenant=TENANT) as producer:
-        with LiveJobs(talk, total=3 * len(inputs) + 3) as live:
-            shown = await work(producer, inputs, live.on_event)
+        with LiveJobs(talk, total=3 * len(texts) + 3) as live:
+            shown = await work(producer, texts, live.on_event)
             shown.append(await deduplicated(producer, name, text))
             shown.append(await degraded(producer, name, text, live.on_event))
             shown += await dead_and_replayed(producer, name, text, stage.model.target, live.on_event)
     return shown
-
-
-def _as_told(one: Shown) -> bool:
-    """Whether the scene ended as it is told to."""
-    if one.scene == "dead":
-        return one.error is not None
-    if one.scene == "degraded":
-        return one.result is not None and one.result.state == "degraded"
-    return one.result is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -40,6 +39,7 @@ LABELS = {
 
 
 Short = Annotated[str, Field(max_length=80)]
+Id = Annotated[str, Field(max_length=24)]
 
 
 class Facts(BaseModel):
@@ -47,7 +47,7 @@ class Facts(BaseModel):
 
     title: Short | None = Field(default=None, description="title or subject")
     date: Short | None = Field(default=None, description="the date of the document")
-    reference: Short | None = Field(default=None, description="invoice number, incident number or reference")
+    reference: Id | None = Field(default=None, description="invoice number, incident number or reference")
     email: Short | None = Field(default=None, description="the e-mail address of the sender or contact")
     total: Short | None = Field(default=None, description="total amount with its currency")
 
@@ -71,6 +71,16 @@ class Shown:
     calls: list[CallReport] = field(default_factory=list)
     """For a dead letter: each provider call."""
 
+    @property
+    def state(self) -> str:
+        """``succeeded``, ``degraded`` or ``dead``."""
+        return self.result.state if self.result is not None else "dead"
+
+    @property
+    def as_told(self) -> bool:
+        """Whether it ended as its scene is told."""
+        return self.state == {"degraded": "degraded", "dead": "dead"}.get(self.scene, "succeeded")
+
 
 def asks(text: str) -> list[TaskInput[Any]]:
     """The three jobs for one text."""
@@ -81,12 +91,12 @@ def asks(text: str) -> list[TaskInput[Any]]:
     ]
 
 
-async def work(producer: Producer, inputs: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Shown]:
-    """All three tasks for each input, all at once."""
-    named = [(name, ask) for name, text in inputs for ask in asks(text)]
+async def work(producer: Producer, texts: Sequence[tuple[str, str]], on_event: OnEvent) -> list[Shown]:
+    """All three tasks for each text, all at once."""
+    named = [(name, ask) for name, text in texts for ask in asks(text)]
     jobs = await producer.enqueue_many(
         [ask for _, ask in named],
-        idempotency_keys=[f"demo:{name}:{ask.task}" for name, ask in named],
+        idempotency_keys=[_key(position) for position in range(len(named))],
     )
     return await asyncio.gather(
         *(_follow("work", ask.task, name, job, on_event) for (name, ask), job in zip(named, jobs, strict=True))
@@ -95,18 +105,24 @@ async def work(producer: Producer, inputs: Sequence[tuple[str, str]], on_event: 
 
 async def deduplicated(producer: Producer, name: str, text: str) -> Shown:
     """The first summary is asked for again, with its key."""
-    job = await producer.enqueue(asks(text)[0], idempotency_key=f"demo:{name}:summarize")
-    note = "the key was known: the same job, its answer at once, nothing paid again"
+    key = _key(0)
+    job = await producer.enqueue(asks(text)[0], idempotency_key=key)
     if job.created:
         raise RuntimeError("a known idempotency key made a new job")
+    note = f"the first summary, asked for again with its key {key!r}: the same job, nothing paid again"
     return Shown("deduplicated", "summarize", name, job.id, await job.result(timeout_s=TIMEOUT_S), note=note)
+
+
+def _key(position: int) -> str:
+    """The idempotency key of the job at this position; a service would take its own id of the document."""
+    return f"demo-{position}"
 
 
 async def degraded(producer: Producer, name: str, text: str, on_event: OnEvent) -> Shown:
     """A summary whose provider is down: the answer that no model gave, labelled so."""
     job = await producer.enqueue(asks(text)[0], lane="bulk", max_attempts=2)
     shown = await _follow("degraded", "summarize", name, job, on_event)
-    shown.note = "its provider is down: the sentences that say most were taken from the text instead"
+    shown.note = "its provider is down: the sentences that say most were taken from the text, and the answer says so"
     return shown
 
 
@@ -116,7 +132,7 @@ async def dead_and_replayed(
     """The same without a fallback: a dead letter, which is then run again with a model that answers."""
     job = await producer.enqueue(asks(text)[0], lane="bulk", max_attempts=2, on_failure="dead_letter")
     dead = await _follow("dead", "summarize", name, job, on_event)
-    dead.note = "it may not be answered without a model, so it is a dead letter"
+    dead.note = 'the same, but on_failure="dead_letter" forbids an answer that no model gave'
     letters = DeadLetters(producer)
     report = await letters.show(job.id)
     dead.calls = [call for run in report.runs for attempt in run.attempts for call in attempt.calls]
@@ -124,7 +140,7 @@ async def dead_and_replayed(
         if done.refused is not None:
             raise done.refused
     replayed = await _follow("replayed", "summarize", name, job, on_event)
-    replayed.note = f"the dead letter was replayed with {target}: run 2 of the same job"
+    replayed.note = f"the dead letter, replayed with {target}: run 2 of the same job"
     return dead, replayed
 
 
@@ -137,9 +153,3 @@ async def _follow(scene: str, task: str, source: str, job: JobHandle[Any], on_ev
     except JobDeadError as error:
         shown.error = error
     return shown
-
-
-def read_inputs(files: Sequence[Path]) -> list[tuple[str, str]]:
-    """Name and text of each file; the demo's own samples when there is none. Raises OSError, UnicodeDecodeError."""
-    chosen = list(files) or sorted((Path(__file__).parent / "inputs").glob("*.txt"))
-    return [(path.name, path.read_text("utf-8")) for path in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -67,7 +68,7 @@ def print_all(console: Console, shown: list[Shown], stage: Stage, took_s: float)
     for panel in _panels(shown):
         console.print(panel)
     console.print(_totals(shown))
-    console.print(_who(stage, took_s))
+    console.print(_who(stage, took_s), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(shown: list[Shown], stage: Stage) -> None:
@@ -80,6 +81,7 @@ def _as_json(one: Shown, stage: Stage) -> dict[str, Any]:
     result = one.result
     return {
         "scene": one.scene,
+        "state": one.state,
         "task": one.task,
         "source": one.source,
         "job_id": one.job_id,
@@ -87,6 +89,7 @@ def _as_json(one: Shown, stage: Stage) -> dict[str, Any]:
         "simulated": stage.model.simulated,
         "error": one.error.as_dict() if one.error else None,
         "result": result.model_dump(mode="json") if result else None,
+        "calls": [call.model_dump(mode="json") for call in one.calls],
         "cost_usd": _money(result.cost_usd) if result else None,
         "latency_s": result.latency_s if result else None,
     }
@@ -132,9 +135,7 @@ def _facts(result: JobResult[Any]) -> Text:
         f"by {made.name}"
         + (f" ({made.model})" if made.model else "")
         + (f", prompt {made.prompt}" if made.prompt else ""),
-        f"attempt {result.attempts}, {result.calls} calls"
-        if result.calls != 1
-        else f"attempt {result.attempts}, 1 call",
+        f"{_count(result.attempts, 'attempt')}, {_count(result.calls, 'call')}",
         f"tokens: {tokens or 'none'}",
         f"cost {_money(result.cost_usd)} USD",
         f"{result.latency_s:.2f} s",
@@ -164,22 +165,23 @@ def _totals(shown: Iterable[Shown]) -> Table:
     return table
 
 
-def _who(stage: Stage, took_s: float) -> Text:
+def _who(stage: Stage, took_s: float) -> str:
+    command = "penstock demo" if shutil.which("penstock") else "scripts/demo"
     if not stage.model.simulated:
-        return Text(f"{stage.model.target} answered, in {took_s:.1f} s. The costs are real.", style="bold")
-    said = Text(
-        f"A simulator on this machine answered, in {took_s:.1f} s: nothing was sent out, nothing was spent.\n", "bold"
+        return f"{stage.model.target} was asked; what it took is real. Done in {took_s:.1f} s.\n"
+    return (
+        f"A simulator on this machine answered: nothing was sent out, nothing was spent. Done in {took_s:.1f} s.\n"
+        f"The costs are those of the same tokens with {stage.model.target}, which it plays.\n\n"
+        f"Your own texts:   {command} FILE...\n"
+        f"OpenAI:           OPENAI_API_KEY=... {command}\n"
+        f"Your own server:  {command} --base-url http://localhost:8000/v1 --model NAME\n"
     )
-    said.append(
-        "Its costs are what the same tokens would cost with the model it plays.\n"
-        "With a real model:  OPENAI_API_KEY=... scripts/demo\n"
-        "               or:  scripts/demo --base-url http://localhost:8000/v1 --model NAME\n"
-        "With your own text: scripts/demo FILE...",
-        style="default",
-    )
-    return said
 
 
 def _money(amount: Decimal | None) -> str:
     """Exact; unknown is said so."""
-    return "unknown" if amount is None else f"{amount:f}"
+    return "unknown" if amount is None else f"{amount.normalize() + 0:f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
