@@ -65,13 +65,18 @@ class WorkerProcess:
         self._wait_ready()
 
     def stop(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-        """Let it hand back what it has and end, by force after *timeout_s*; a repeat does nothing."""
+        """Let it finish what it has and end, by force after *timeout_s*; its log stays. A repeat does nothing."""
         if self._process is not None:
             self._process.stop(timeout_s)
 
     def kill(self) -> None:
         """End it by SIGKILL and wait until it is gone: what it held runs again when its leases are over."""
         self._running().kill()
+
+    def close(self) -> None:
+        """``stop``, and forget the log."""
+        self.stop()
+        self._forget()
 
     def __enter__(self) -> Self:
         self.start()
@@ -80,8 +85,7 @@ class WorkerProcess:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.stop()
-        self._forget()
+        self.close()
 
     def _running(self) -> TetheredProcess:
         if self._process is None:
