@@ -42,7 +42,7 @@ def nanousd(amount_usd: str | Decimal | int) -> int:
         raise ValueError("not a number") from None
     if not amount.is_finite():
         raise ValueError("not a finite number")
-    if amount.adjusted() > 9 or len(amount.as_tuple().digits) > 100:
+    if amount.adjusted() > 9 or len(amount.as_tuple().digits) > 100 or amount.adjusted() < -100:
         raise ValueError(f"larger than {usd(MAX_NANOUSD)}, or of too many digits")
     scaled = Fraction(amount) * 10**9
     if scaled.denominator != 1:

@@ -76,8 +76,11 @@ class TaskInput(Contract, Generic[OutputT]):
         """A copy, with other values for some fields if *update* has any; these are checked as in the constructor."""
         if not update:
             return super().model_copy(deep=deep)
-        given = {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
-        return type(self)(**{**given, **update})
+        return type(self)(**{**self._given(), **update})
+
+    def _given(self) -> dict[str, Any]:
+        """What the constructor was given, by its names."""
+        return {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -252,6 +255,9 @@ class Extract(TaskInput[OutputT], Generic[OutputT]):
         super().__init__(**fields)
         if isinstance(schema, type):
             self._model = schema
+
+    def _given(self) -> dict[str, Any]:
+        return {**super()._given(), "schema": self._model or self.json_schema}
 
     @model_serializer(mode="plain")
     def _with_alias(self) -> dict[str, Any]:
