@@ -1,0 +1,72 @@
+"""No-op and waiting arq functions through one worker process: the engine and stock arq.
+
+Results are stored, heartbeats are on, INFO logging is off, uvloop for both. ``reads_per_job`` is how often Redis
+read from a socket, per job: its share of a round trip.
+"""
+
+import argparse
+import sys
+from typing import cast
+
+import redis
+
+from bench.support import Bench, Row, server_cpu_s
+from bench.workers.jobs import fill, run_workers
+
+_STOCK_SHARE = 10  # stock arq polls at most 10 x max_jobs a second: a tenth of the jobs is enough to see it
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmark and print its rows."""
+    with Bench.start(__doc__, argv, rounds=3, add_options=_options) as bench:
+        rows = [_throughput(bench, kind, slots) for slots in (32, 256) for kind in ("engine", "stock arq")]
+        rows += [_throughput(bench, "engine", 256, processes=2)]
+        rows += [_naps(bench, kind) for kind in ("engine", "stock arq")]
+        bench.report(rows)
+    return 0
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=20_000, help="no-op jobs per round (default: %(default)s)")
+
+
+def _throughput(bench: Bench, kind: str, slots: int, processes: int = 1) -> Row:
+    jobs = bench.arguments.jobs if kind == "engine" else bench.arguments.jobs // _STOCK_SHARE
+    return _median([_round(bench, kind, slots, processes, jobs, "noop", 1) for _ in range(bench.rounds)])
+
+
+def _naps(bench: Bench, kind: str) -> Row:
+    row = _median([_round(bench, kind, 1000, 1, 5000, "nap", 0.2) for _ in range(bench.rounds)])
+    return {**row, "what": f"{kind}: 5,000 jobs of 0.2 s, 1,000 at once"}
+
+
+def _round(
+    bench: Bench, kind: str, slots: int, processes: int, jobs: int, function: str, argument: float
+) -> dict[str, object]:
+    bench.flush()
+    fill(bench.server.url, jobs, function, argument)
+    reads, server_s = _reads(bench), server_cpu_s(bench.server)
+    figures = run_workers(bench.server.url, "engine" if kind == "engine" else "stock", slots, processes)
+    done = sum(each["jobs"] for each in figures)
+    assert done == jobs, f"{done} of {jobs} jobs were done"
+    return {
+        "what": f"{kind}: no-op, {slots} at once" + (f", {processes} processes" if processes > 1 else ""),
+        "jobs": jobs,
+        "per_s": jobs / max(each["wall_s"] for each in figures),
+        "worker_cpu_us_per_job": sum(each["cpu_s"] for each in figures) / jobs * 1e6,
+        "server_cpu_us_per_job": (server_cpu_s(bench.server) - server_s) / jobs * 1e6,
+        "reads_per_job": (_reads(bench) - reads) / jobs,
+    }
+
+
+def _reads(bench: Bench) -> int:
+    with redis.Redis.from_url(bench.server.url) as client:
+        return int(cast("dict[str, int]", client.info("stats"))["total_reads_processed"])
+
+
+def _median(rounds: list[dict[str, object]]) -> Row:
+    return sorted(rounds, key=lambda row: cast(float, row["per_s"]))[(len(rounds) - 1) // 2]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

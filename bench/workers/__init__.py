@@ -1,0 +1,1 @@
+"""Worker processes to be measured, and the jobs they are given."""
