@@ -157,7 +157,8 @@ def _tell(error: PenstockError, as_json: bool) -> None:
 
 
 def _message(error: Any) -> str:
-    message: str = error.format_message()
+    plain = isinstance(error, typer.BadParameter) and not getattr(error, "param", None)
+    message: str = error.message if plain else error.format_message()
     ctx = getattr(error, "ctx", None)
     where = f" (see `{ctx.command_path} --help`)" if ctx is not None and "--help" not in message else ""
     return message.rstrip() + where

@@ -18,6 +18,7 @@ from penstock.cli.text import one_line
 from penstock.costs import COST_KEYS, CostKey, CostLine, ledger_length, read_costs
 from penstock_schemas.results import BUCKETS
 
+_LONG = 5_000
 _COLUMNS = ("key", "calls", "cost_usd", "uncertain_usd", "unpriced_calls", "orphan_calls", *BUCKETS)
 
 
@@ -43,7 +44,7 @@ def costs(
     async def work(session: Session) -> None:
         first, last = await session.at(times[0]), await session.at(times[1])
         total = await ledger_length(session.producer) if times == (None, None) else None
-        with session.out.progress("Reading the ledger", total) as advance:
+        with session.out.progress("Reading the ledger", total, least=_LONG) as advance:
             lines = await read_costs(
                 session.producer, key, tenant=session.options.tenant, since=first, until=last, progress=advance
             )

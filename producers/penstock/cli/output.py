@@ -31,6 +31,14 @@ class Output:
         self._color = options.color and not os.environ.get("NO_COLOR")
         self.terminal = sys.stdout.isatty()
 
+    def can_write(self, text: str) -> bool:
+        """Whether standard output's encoding has these characters."""
+        try:
+            text.encode(sys.stdout.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
     def line(self, text: str = "") -> None:
         """A line of data; the caller has seen to what it may hold. Raises OutputClosed."""
         self._write(f"{text}\n")
@@ -84,9 +92,12 @@ class Output:
         _say(text)
 
     @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
-        """A bar on standard error while something long goes on, if that is a terminal; advance it by calling it."""
-        if self.quiet or not sys.stderr.isatty():
+    def progress(self, what: str, total: int | None, *, least: int = 2) -> Iterator[Advance]:
+        """A bar on standard error while something long goes on, if that is a terminal; advance it by calling it.
+
+        With a *total* below *least* there is none: it would only flash.
+        """
+        if self.quiet or not sys.stderr.isatty() or (total is not None and total < least):
             yield lambda _: None
             return
         from rich.console import Console

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import typer
 
 from penstock.cli.output import Output
 from penstock.cli.parsing import When, resolved
 from penstock.producer import Producer
+from penstock_schemas.errors import UnavailableError
 from penstock_schemas.results import moment
 from penstock_store.command import CommandOptions
 from penstock_store.settings import SharedSettings, config_file, exposed_password, read_settings
@@ -60,4 +62,13 @@ async def _run(options: CommandOptions, work: Work) -> int | None:
     if exposed_password(file, settings):
         out.error(f"penstock: warning: {file} holds a password and others may read it. Fix: chmod 600 {file}")
     async with Producer(settings.redis.url, tenant=settings.producer.tenant) as producer:
-        return await work(Session(options, settings, out, producer))
+        try:
+            return await work(Session(options, settings, out, producer))
+        except UnavailableError as error:
+            raise UnavailableError(f"{error.message} [{place_of(settings.redis.url)}]") from error
+
+
+def place_of(url: str) -> str:
+    """Where a Redis URL leads, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
