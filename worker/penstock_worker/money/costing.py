@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from penstock_schemas.results import Usage
-
 from penstock_worker.llm.port import Answer, Target
 from penstock_worker.money.prices import PriceTable
 
