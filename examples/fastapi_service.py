@@ -1,14 +1,14 @@
 """A web service that enqueues summaries, tells where they are, and streams them as they are written.
 
-    pip install -e '.[simulator]' 'fastapi>=0.135'
-    python -m penstock_store.server --port 6379 &          # or a Redis of your own, by REDIS_URL
-    python -m penstock_simulator --port 8081 &             # or a real provider, in the worker's configuration
-    penstock --config examples/development.toml worker &
-    uvicorn --app-dir examples fastapi_service:app
+pip install -e '.[simulator]' 'fastapi>=0.135'
+python -m penstock_store.server --port 6379 &          # or a Redis of your own, by REDIS_URL
+python -m penstock_simulator --port 8081 &             # or a real provider, in the worker's configuration
+penstock --config examples/development.toml worker &
+uvicorn --app-dir examples fastapi_service:app
 
-    curl -i localhost:8000/summaries -H 'Idempotency-Key: report-17' --json '{"text": "…", "max_words": 40}'
-    curl -N localhost:8000/jobs/<id>/events                 # -H 'Last-Event-ID: <id>' goes on behind that event
-    curl localhost:8000/jobs/<id>
+curl -i localhost:8000/summaries -H 'Idempotency-Key: report-17' --json '{"text": "…", "max_words": 40}'
+curl -N localhost:8000/jobs/<id>/events                 # -H 'Last-Event-ID: <id>' goes on behind that event
+curl localhost:8000/jobs/<id>
 """
 
 import os

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from translate.contract import Translate
-
 from penstock_worker.tasks import Task, Unusable, task
+from translate.contract import Translate
 
 
 @task(Translate, prompt="translate@1", fallback="glossary@1")
