@@ -141,6 +141,8 @@ class HttpModelClient:
             return _answer(call, prepared, reply, request_id)
         except CallError as error:
             error.request_id = error.request_id or request_id
+            if exchange.status == 200 and error.if_sent == "no":
+                error.if_sent = "unknown"  # it may have worked before it failed
             raise
         finally:
             await exchange.aclose()
