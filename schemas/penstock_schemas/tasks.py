@@ -183,13 +183,23 @@ LabelName = Annotated[str, Field(strict=True, min_length=1, max_length=200), Aft
 LabelDescription = Annotated[str, Field(strict=True, max_length=1_000)] | None
 
 
+_LabelsGiven = (
+    Annotated[dict[LabelName, LabelDescription], Field(min_length=1, max_length=200)]
+    | Annotated[list[LabelName], Field(min_length=1, max_length=200)]
+)
+
+
 class Classify(TaskInput[Labels]):
     """Choose which of some labels fit a text."""
 
     task = "classify"
 
     text: Text
-    labels: Annotated[dict[LabelName, LabelDescription], BeforeValidator(_labels), Field(min_length=1, max_length=200)]
+    labels: Annotated[
+        dict[LabelName, LabelDescription],
+        Field(min_length=1, max_length=200),
+        BeforeValidator(_labels, json_schema_input_type=_LabelsGiven),
+    ]
     """Label -> what it stands for, or None. A plain list of names will do."""
     multi_label: Annotated[bool, Field(strict=True)] = False
     """True: every label that fits. False: the one that fits best."""
