@@ -21,7 +21,7 @@ _NO_ANSWER = "no answer"
 
 
 class Link:
-    """What a producer asks of Redis, over one connection of *redis*.
+    """What a producer asks of Redis, over one connection of *redis*, whose own replies may take for ever.
 
     Each method raises UnavailableError when there is no answer within *timeout_s*, and RuntimeError once closed.
     A call that met a broken connection is made once more within that time: our scripts may all be repeated.
@@ -31,7 +31,7 @@ class Link:
         self._redis = redis
         self._timeout_s = timeout_s
         self._closed = False
-        self.batcher = Batcher(redis)
+        self.batcher = Batcher(redis, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         """Close the connection. A repeat does nothing."""

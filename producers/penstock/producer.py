@@ -88,8 +88,9 @@ class Producer:
         self._limits = limits or Limits()
         self._retention = retention or Retention()
         self._listener = connect(url, max_connections=1, timeout_s=timeout_s, blocking=True)
-        self.link = Link(connect(url, max_connections=1, timeout_s=timeout_s), timeout_s)
+        self.link = Link(connect(url, max_connections=1, timeout_s=timeout_s, blocking=True), timeout_s)
         self.watcher = Watcher(self._listener)
+        self._plain = check_options(tenant, {})
 
     @classmethod
     def connect(cls, url: str = "redis://localhost:6379/0", **options: Unpack[ProducerOptions]) -> Self:
@@ -130,7 +131,7 @@ class Producer:
         After an UnavailableError it is unknown whether the job was accepted; with a key, repeat the call.
         """
         check_idempotency_key(idempotency_key)
-        checked = check_request(asked, check_options(self.tenant, options), self._limits)
+        checked = check_request(asked, self._envelope(options), self._limits)
         reply = await self.link.call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
         return self._accepted(reply, asked)
 
@@ -151,7 +152,7 @@ class Producer:
         given = list(idempotency_keys) if idempotency_keys is not None else [None] * len(asked)
         if len(given) != len(asked):
             raise InvalidRequestError("must have one for each job", field="idempotency_keys")
-        checked = await self._check_many(asked, given, check_options(self.tenant, options))
+        checked = await self._check_many(asked, given, self._envelope(options))
         outcomes: list[JobHandle[OutputT] | Exception] = []
         for start in range(0, len(checked), _PART):
             part = slice(start, start + _PART)
@@ -192,6 +193,9 @@ class Producer:
         with reading(job_id):
             found = await self.link.call(_CANCEL, [keys.record(job_id)], [job_id, self.tenant, RECORD_VERSION])
         return _found(job_id, found)
+
+    def _envelope(self, options: JobOptions) -> Envelope:
+        return check_options(self.tenant, options) if options else self._plain
 
     async def _check_many(
         self, asked: Sequence[TaskInput[Any]], given: Sequence[str | None], envelope: Envelope

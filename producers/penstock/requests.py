@@ -69,7 +69,7 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
         request = JobRequest.model_validate({**given, "task": "any", "input": {}, "tenant": tenant})
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
-    fields = request.model_dump(mode="json", exclude={"task", "input"})
+    fields = orjson.loads(canonical(request.model_dump(mode="json", exclude={"task", "input"})))
     return Envelope(request.lane.value, request.delay_s, request.deadline_s, fields)
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from penstock.cli import catalog, exits
+from penstock.cli.help import asked_text, help_screen, version_line
 from penstock.cli.output import OutputClosed, abandon, prepare_streams
 from penstock.cli.text import one_line
 from penstock_schemas.errors import PenstockError
@@ -44,8 +45,6 @@ class Subcommands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from penstock.cli.help import help_screen
-
         formatter.write(help_screen())
 
 
@@ -74,9 +73,7 @@ def penstock(
         _refuse_a_secret(redis)
     ctx.obj = CommandOptions(config, redis, tenant, as_json, quiet, not no_color)
     if version:
-        from penstock import __version__
-
-        sys.stdout.write(f"penstock {__version__}\n")
+        sys.stdout.write(version_line())
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         sys.stdout.write(ctx.get_help() + "\n")
@@ -88,6 +85,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = in_front(list(sys.argv[1:] if arguments is None else arguments))
     as_json = "--json" in given
     try:
+        if (text := asked_text(given)) is not None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return exits.DONE
         code = typer.main.get_command(app).main(given, prog_name="penstock", standalone_mode=False)
         sys.stdout.flush()
     except (OutputClosed, BrokenPipeError):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from penstock import __version__
 from penstock.cli import catalog, exits
 
 _HEAD = """\
@@ -68,14 +69,31 @@ def topic(
     name: Annotated[str | None, typer.Argument(metavar="TOPIC", help="exit-codes, environment or formatting")] = None,
 ) -> None:
     """Explain what all commands share."""
-    if name is None:
-        sys.stdout.write(help_screen())
-    elif name in _TOPICS:
-        sys.stdout.write(_TOPICS[name])
+    text = asked_text(["help", name] if name else ["help"])
+    if text is not None:
+        sys.stdout.write(text)
     elif name in catalog.LISTED:
         raise typer.BadParameter(f"is a command; see `penstock {name} --help`", ctx)
     else:
-        raise typer.BadParameter(f"no topic {name[:40]!r}; there are {', '.join(_TOPICS)}", ctx)
+        raise typer.BadParameter(f"no topic {(name or '')[:40]!r}; there are {', '.join(_TOPICS)}", ctx)
+
+
+def asked_text(arguments: list[str]) -> str | None:
+    """The text that *arguments* ask for, if that is all they ask for; typer would load pydantic to find it out."""
+    match arguments:
+        case [] | ["--help"] | ["-h"] | ["help"]:
+            return help_screen()
+        case ["--version"]:
+            return version_line()
+        case ["help", name] if name in _TOPICS:
+            return _TOPICS[name]
+        case _:
+            return None
+
+
+def version_line() -> str:
+    """What ``penstock --version`` shows."""
+    return f"penstock {__version__}\n"
 
 
 def help_screen() -> str:

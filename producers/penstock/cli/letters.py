@@ -141,7 +141,8 @@ def _app(noun: str, about: str) -> typer.Typer:
         if ctx.invoked_subcommand is None:
             list_letters(ctx)
 
-    app.callback(invoke_without_command=True, help=about)(alone)
+    epilog = f"Example:\n\n\b\n  penstock {noun}\n  penstock {noun} replay --help"
+    app.callback(invoke_without_command=True, help=about, epilog=epilog)(alone)
     add(
         app,
         list_letters,
