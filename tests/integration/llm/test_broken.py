@@ -171,7 +171,7 @@ CUTS: dict[str, tuple[bool, list[bytes], tuple[str, str, int]]] = {
     "error before content": (
         True,
         [STREAM_HEAD, event({"error": {"type": "overloaded_error", "message": "x"}}), LAST_CHUNK],
-        ("overloaded", "no", 0),
+        ("overloaded", "unknown", 0),
     ),
     "broken event": (True, [STREAM_HEAD, event(delta("hi")), event('{"choices":[')], ("bad_response", "yes", 2)),
     "text after the end": (

@@ -73,15 +73,15 @@ REFUSALS = [
     ("400 B", b"plain text", [], ("request_rejected", False, True, False, "no")),
     ("307 R", b"", ["location: /elsewhere"], ("redirected", False, True, True, "no")),
     ("204 N", b"", [], ("bad_response", True, True, True, "unknown")),
-    # inside a 200
-    ("200 OK", error(code=429), [], ("throttled", True, True, False, "no")),
-    ("200 OK", error(code="server_error"), [], ("server_error", True, True, True, "no")),
-    ("200 OK", dumped({"error": "boom"}), [], ("server_error", True, True, True, "no")),
+    # inside a 200, where it may have worked before it failed
+    ("200 OK", error(code=429), [], ("throttled", True, True, False, "unknown")),
+    ("200 OK", error(code="server_error"), [], ("server_error", True, True, True, "unknown")),
+    ("200 OK", dumped({"error": "boom"}), [], ("server_error", True, True, True, "unknown")),
     ("200 OK", b"", [], ("bad_response", True, True, True, "unknown")),
     ("200 OK", b"<html>Please log in</html>", [], ("bad_response", True, True, True, "unknown")),
     ("200 OK", b"[]", [], ("bad_response", True, True, True, "unknown")),
     ("200 OK", dumped({"choices": []}), [], ("bad_response", True, True, True, "unknown")),
-    ("200 OK", dumped(completion(finish="error")), [], ("server_error", True, True, True, "no")),
+    ("200 OK", dumped(completion(finish="error")), [], ("server_error", True, True, True, "unknown")),
     ("200 OK", b'{"choices":[{"message":{"content":"\\ud800"}}]}', [], ("bad_response", True, True, True, "unknown")),
 ]
 
