@@ -1,12 +1,14 @@
 """Logs: events with fixed names and fields, one JSON object a line, readable columns on a terminal.
 
-What may be logged is listed: ids, codes, counts, times. A field that is not on the list is dropped, so that no
-prompt, answer or secret gets out by a new field or by a library's own message.
+What may be logged is listed: ids, codes, counts, times. A field that is not on the list is dropped, and so is a text
+that is neither an id nor a code, so that no prompt, answer or secret gets out by a new field, by a wrong value, or by
+a library's own message.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, TextIO
 
@@ -25,6 +27,14 @@ FIELDS = frozenset(
     for word in line.split()
 )
 """The fields that may appear; ``exception`` holds types and places, never messages."""
+
+_WORDS = frozenset(("event", "timestamp", "logger", "exception", "what"))
+"""Fields whose texts are made here or stand in the code."""
+
+_CODE = re.compile(r"[A-Za-z0-9_.:,/@+-]{0,128}")
+"""What the texts of all other fields look like: ids, names of targets and prompts, codes."""
+
+NOT_A_CODE = "(left out)"
 
 LIBRARIES = ("arq", "httpx", "httpcore", "aiohttp", "redis", "asyncio", "openai", "uvicorn", "json_repair")
 
@@ -66,8 +76,14 @@ def configure_logs(*, stream: TextIO | None = None, level: int = logging.INFO, p
 
 
 def only_listed_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Drop every field that is not on the list."""
-    return {name: value for name, value in event.items() if name in FIELDS or name.startswith("_")}
+    """Drop every field that is not on the list, and texts that are no codes."""
+    return {name: _shown(name, value) for name, value in event.items() if name in FIELDS or name.startswith("_")}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, str) and name not in _WORDS and not name.startswith("_") and not _CODE.fullmatch(value):
+        return NOT_A_CODE
+    return value
 
 
 def _exception_places(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

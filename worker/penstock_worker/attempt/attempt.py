@@ -109,10 +109,10 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> A
     except ValidationError as error:
         path, _ = first_fault(error)
         raise CorruptRecordError(
-            lease.job_id, f"its request does not fit the contract at {path or 'the root'}"
+            lease.job_id, f"its request does not fit the contract at {path.split('.')[0] or 'the root'}"
         ) from None
     except RequestError as error:
-        raise CorruptRecordError(lease.job_id, f"its request does not fit the contract at {error.field}") from None
+        raise CorruptRecordError(lease.job_id, f"its request does not fit its task ({error.code})") from None
     except (KeyError, ValueError) as error:
         raise CorruptRecordError(lease.job_id, f"{type(error).__name__} in its request or journal") from None
 

@@ -12,6 +12,9 @@ from penstock_worker.tasks.definition import Task, Unusable, task
 _TOLERANCE = 1.25
 """Up to a quarter too long is doubtful; beyond it the limit was not heeded."""
 
+_ENDS = tuple(".!?…。！？؟।॥።\"'”’»)]")  # noqa: RUF001  (of any script)
+"""What a sentence may end with; a text that stops elsewhere was broken off, whatever the model says."""
+
 _STYLES = {
     "paragraph": "one paragraph of plain sentences",
     "bullets": "a list of points, each on a line of its own that begins with '- '",
@@ -41,7 +44,7 @@ class SummarizeTask(Task[Summarize]):
         }
 
     def check(self, asked: Summarize, output: Any) -> Sequence[str]:
-        """Not empty, within the limit, no copy of the text."""
+        """Not empty, within the limit, brought to its end, no copy of the text."""
         return list(_doubts(asked, output["summary"]))
 
     def fallback(self, asked: Summarize) -> Any:
@@ -66,5 +69,7 @@ def _doubts(asked: Summarize, summary: str) -> Iterator[str]:
         yield "over_word_limit"
     if len(asked.text.split()) > asked.max_words and summary.strip() in asked.text:
         yield "copied_from_text"
+    if asked.style == "paragraph" and not summary.rstrip().endswith(_ENDS):
+        yield "ends_abruptly"
     if asked.style == "bullets" and not summary.lstrip().startswith(("- ", "* ", "• ")):
         yield "not_bullets"
