@@ -67,9 +67,9 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
     given["max_cost_nanousd"] = _nanousd(given.pop("max_cost_usd", None))
     with _refusing():
         request = JobRequest.model_validate({**given, "task": "any", "input": {}, "tenant": tenant})
+        fields = orjson.loads(canonical(request.model_dump(mode="json", exclude={"task", "input"})))
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
-    fields = orjson.loads(canonical(request.model_dump(mode="json", exclude={"task", "input"})))
     return Envelope(request.lane.value, request.delay_s, request.deadline_s, fields)
 
 
@@ -128,7 +128,7 @@ def _task_of(asked: object) -> str:
 
 def _check_sizes(asked: TaskInput[Any], limits: Limits) -> None:
     """The sizes that can be told without serializing."""
-    for name, value in asked:
+    for name, value in vars(asked).items():
         if isinstance(value, str):
             most = limits.text_bytes if name == "text" else limits.request_bytes
             if len(value) * 4 > most and (size := len(value.encode("utf-8", "surrogatepass"))) > most:

@@ -146,9 +146,9 @@ def canonical(value: object) -> bytes:
     are sorted by code point, and integers of up to 64 bits keep all their digits.
     Raises StrictJsonError as ``check_value`` does, deeper than 200 levels included.
     """
-    check_value(value, max_depth=200)
+    holds_floats = _check(value, 200, None)
     spelled = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    if _UNLIKE_RFC8785.search(spelled):
+    if holds_floats and _UNLIKE_RFC8785.search(spelled):
         spelled = orjson.dumps(_with_integers(value), option=orjson.OPT_SORT_KEYS)
     return spelled
 
@@ -215,7 +215,9 @@ def _lenient_int(digits: str) -> int | _HugeInt:
     return int(digits) if len(digits) <= 20 else _HugeInt()
 
 
-def _check(value: object, max_depth: int, root: _Path, max_nodes: int = MAX_NODES) -> None:
+def _check(value: object, max_depth: int, root: _Path, max_nodes: int = MAX_NODES) -> bool:
+    """Raise StrictJsonError unless all is well; whether there is a float in it."""
+    holds_floats = False
     waiting: list[tuple[object, _Path, int]] = [(value, root, 1)]
     reached = 1
     while waiting:
@@ -229,7 +231,9 @@ def _check(value: object, max_depth: int, root: _Path, max_nodes: int = MAX_NODE
                 raise StrictJsonError("too_large", f"more than {max_nodes} values", _spell(path))
             waiting += [(child, (path, key), depth + 1) for key, child in _members(item, path)]
         else:
+            holds_floats = holds_floats or kind is float
             _check_scalar(item, path)
+    return holds_floats
 
 
 def _members(item: Any, path: _Path) -> Iterator[tuple[str | int, object]]:
