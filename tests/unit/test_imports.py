@@ -31,12 +31,17 @@ def loaded_by(code: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(printed)}
 
 
-@pytest.mark.parametrize("module", ["penstock", "penstock_schemas", "penstock_store.server"])
+@pytest.mark.parametrize("module", ["penstock", "penstock._api", "penstock_schemas", "penstock_store.server"])
 def test_a_service_loads_nothing_of_the_worker(module: str) -> None:
     """Neither our worker modules nor a library that `pip install penstock` does not bring."""
     loaded = loaded_by(f"import {module}")
     assert module.partition(".")[0] in loaded
     assert not loaded & (OURS_BUT_NOT_THE_SERVICE_S | WORKER_LIBRARIES | SIMULATOR_LIBRARIES)
+
+
+def test_the_blocking_portal_is_loaded_by_whoever_uses_it() -> None:
+    """An async service imports the class, but does not pay for its library."""
+    assert "anyio" not in loaded_by("from penstock import Producer, SyncProducer")
 
 
 @pytest.mark.parametrize("library", sorted(WORKER_LIBRARIES | SIMULATOR_LIBRARIES | OURS_BUT_NOT_THE_SERVICE_S))
