@@ -130,7 +130,7 @@ async def test_an_abort_of_a_running_job_does_not_start_it_twice(arq_redis: ArqR
     """arq's Job.abort takes a leased job for a deferred one and makes it due; the lease decides, not the score."""
     gate = Gate()
     job = await arq_redis.enqueue_job("work")
-    await start(gate.function(), allow_abort_jobs=False)
+    await start(gate.function(), allow_abort_jobs=False, max_jobs=1)
     await soon(gate.started)
     second = Gate()
     await start(second.function(), allow_abort_jobs=False)
@@ -172,9 +172,11 @@ async def test_a_payload_outlives_the_wait_for_its_retry(arq_redis: ArqRedis, st
     await arq_redis.enqueue_job("work", _job_id="patient")
     worker = await start(func(work, name="work"))
     await until(lambda: worker.jobs_retried == 1)
-    await until(lambda: not worker.tasks)
-    await until(lambda: arq_redis.zcount(QUEUE, "(0", "+inf"))
-    assert await until(lambda: arq_redis.ttl(keys.arq_job("patient"))) > 3 * 86_400
+    await until(lambda: _lives_longer(arq_redis, keys.arq_job("patient"), 3 * 86_400))
+
+
+async def _lives_longer(arq_redis: ArqRedis, key: str, life_s: int) -> bool:
+    return int(await arq_redis.ttl(key)) > life_s
 
 
 async def test_a_deploy_costs_no_try(arq_redis: ArqRedis, start: Start) -> None:

@@ -46,8 +46,10 @@ class Idle:
             timer.cancel()
 
     async def _arm(self, watched: Sequence[tuple[str, ...]]) -> bool:
-        if self.waker is not None:
-            self._armed = True  # before the reads: a change that comes while they are under way disarms again
-            self._armed = await self.waker.arm(watched) is not None and self._armed
-            return True
-        return False
+        """Watch the keys; False when that cannot be had at present, and polling has to do."""
+        if self.waker is None:
+            return False
+        self._armed = True  # before the reads: a change that comes while they are under way disarms again
+        can_watch = await self.waker.arm(watched) is not None
+        self._armed = self._armed and can_watch
+        return can_watch

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
@@ -196,7 +197,8 @@ class Worker(arq.worker.Worker):
             claim = await self._claim(slots, [self._room_for] if self._room_for else [])
             self._more_due = len(claim.leases) >= slots
             self._next_due_s = claim.next_due_s
-        await self.heart_beat()
+        async with asyncio.timeout(2 * REDIS_TIMEOUT_S):
+            await self.heart_beat()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claim and start the jobs among *job_ids* that are due, as far as there are free slots."""
@@ -211,7 +213,8 @@ class Worker(arq.worker.Worker):
             claim = await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # What is being claimed has to be run or handed back: left alone, it would count as a death.
-            self._take_up(await claiming)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                self._take_up(await claiming)
             raise
         if named and named[0] == self._room_for:
             self._room_for = None

@@ -62,10 +62,15 @@ local function due_by_name(queue, job_id, now_ms)
   return score
 end
 
+-- An error that is the script's fault, not the job's, is one.
+local function blame_script(message)
+  if string.find(message, "nonexistent global", 1, true) then error(message) end
+end
+
 -- Lease a job whose score is due; nil when it is not to be had now. A job that died with its holder too often is
 -- left for an idle worker, to be its only job: worker.suspect names it to the one worker that shall make room.
 -- Returns {id, token, try, deaths, score, abort asked at (ms, 0: not), payload, queue, why it is corrupt or ""}.
-local function take(worker, queue, job_id, score, now_ms)
+local function take_sound(worker, queue, job_id, score, now_ms)
   local deaths = vanished(queue, job_id, now_ms)
   if not deaths then return nil end
   local alone = deaths >= worker.suspect_deaths
@@ -76,11 +81,12 @@ local function take(worker, queue, job_id, score, now_ms)
     end
     return nil
   end
+  local tries = tonumber(redis.call("GET", KEY.arq_retry .. job_id) or 0) + 1
   local token = worker.token .. ":" .. worker.taken
   local sound, payload, wait_ms = pcall(start, job_id, token, now_ms, deaths)
   if not sound then
     wait_ms = type(payload) == "table" and payload.err or payload
-    if string.find(wait_ms, "nonexistent global", 1, true) then error(wait_ms) end -- the script's fault, not the job's
+    blame_script(wait_ms)
     payload = ""
   elseif payload == nil then
     lease_release(queue, job_id)
@@ -93,6 +99,16 @@ local function take(worker, queue, job_id, score, now_ms)
   redis.call("ZADD", queue, now_ms + worker.lease_ms, job_id)
   worker.taken = worker.taken + 1
   worker.alone = alone
-  local tries = tonumber(redis.call("GET", KEY.arq_retry .. job_id) or 0) + 1
   return { job_id, token, tries, deaths, score, abort_asked(worker, job_id), payload, queue, sound and "" or wait_ms }
+end
+
+-- take_sound, where a lease, a try counter or a death counter of the wrong type is thrown away and the job looked at
+-- again soon: none of them is needed to run it.
+local function take(worker, queue, job_id, score, now_ms)
+  local sound, job = pcall(take_sound, worker, queue, job_id, score, now_ms)
+  if sound then return job end
+  blame_script(type(job) == "table" and job.err or job)
+  redis.call("DEL", KEY.arq_in_progress .. job_id, KEY.arq_retry .. job_id, KEY.deaths .. job_id)
+  redis.call("ZADD", queue, now_ms, job_id)
+  return nil
 end
