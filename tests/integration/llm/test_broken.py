@@ -249,8 +249,9 @@ async def test_a_flood_is_cut_at_the_cap(client: HttpModelClient, target: Make, 
     async with Provider(script) as provider:
         tracemalloc.start()
         try:
+            place = target(provider, max_body_bytes=1_000_000, stop_loops=False)
             with pytest.raises(CallError) as caught:
-                await client.call(target(provider, max_body_bytes=1_000_000), ask(stream=stream))
+                await client.call(place, ask(stream=stream))
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -152,7 +152,10 @@ _WORDS: tuple[tuple[type[CallError], tuple[str, ...]], ...] = (
             "invalid format",
         ),
     ),
-    (ContentFilteredError, ("content management policy", "content policy", "content filtering policy", "safety system")),
+    (
+        ContentFilteredError,
+        ("content management policy", "content policy", "content filtering policy", "safety system"),
+    ),
 )
 
 

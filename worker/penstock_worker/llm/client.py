@@ -15,12 +15,14 @@ from typing import Final
 
 import orjson
 
+from penstock_worker.llm.degenerate import LoopFinder
 from penstock_worker.llm.endpoint import Progress, check_base_url
 from penstock_worker.llm.errors import (
     AuthFailedError,
     CallDeadlineError,
     CallError,
     ConnectionLostError,
+    DegenerateError,
     RequestRejectedError,
     StreamBrokenError,
 )
@@ -28,7 +30,8 @@ from penstock_worker.llm.family import AnswerStream, Family, Prepared, Reply
 from penstock_worker.llm.http import Connections, Exchange, PoolSettings, tls_context
 from penstock_worker.llm.openai_chat import OpenAIChat
 from penstock_worker.llm.port import Answer, CallRequest, Target
-from penstock_worker.llm.retry_after import retry_after_s, should_retry
+from penstock_worker.llm.rate_limits import rate_limits
+from penstock_worker.llm.refusal import refusal
 from penstock_worker.llm.secrets import SecretReader, SecretUnavailableError
 from penstock_worker.llm.watchdog import Watchdog
 from penstock_worker.llm.wire import text_of
@@ -74,7 +77,18 @@ def check_target(target: Target) -> None:
 class _Call:
     """What is known of one call while it runs."""
 
-    __slots__ = ("family", "input_bytes", "key", "on_delta", "progress", "request", "stream", "target", "watch")
+    __slots__ = (
+        "family",
+        "input_bytes",
+        "key",
+        "loops",
+        "on_delta",
+        "progress",
+        "request",
+        "stream",
+        "target",
+        "watch",
+    )
 
     def __init__(self, target: Target, request: CallRequest, deadline: float | None, on_delta: OnDelta | None) -> None:
         self.target = target
@@ -84,6 +98,7 @@ class _Call:
         self.watch = Watchdog(target.limits, deadline, streaming=request.stream)
         self.progress = Progress()
         self.stream: AnswerStream | None = None
+        self.loops = LoopFinder() if request.stream and target.limits.stop_loops else None
         self.key: str | None = None
         self.input_bytes = 0
 
@@ -135,12 +150,10 @@ class HttpModelClient:
         headers = self._headers(call)
         endpoint = self._connections.endpoint(call.target)
         exchange = await endpoint.post(prepared.path, headers, body, call.target.limits.connect_s, call.progress)
-        request_id = _request_id(exchange)
         try:
-            reply = await _read(call, exchange)
-            return _answer(call, prepared, reply, request_id)
+            return _answer(call, prepared, await _read(call, exchange), exchange)
         except CallError as error:
-            error.request_id = error.request_id or request_id
+            error.request_id = error.request_id or _request_id(exchange)
             if exchange.status == 200 and error.if_sent == "no":
                 error.if_sent = "unknown"  # it may have worked before it failed
             raise
@@ -177,13 +190,18 @@ class HttpModelClient:
 async def _read(call: _Call, exchange: Exchange) -> Reply:
     if exchange.status != 200:
         raise await _refused(call, exchange)
-    streamed = call.request.stream and "json" not in exchange.headers.get("content-type", "")
-    if streamed:
+    if call.request.stream and not _is_one_document(exchange):
         return await _read_stream(call, exchange)
     reply = call.family.read_answer(await _read_whole(call, exchange, call.target.limits.max_body_bytes))
     if call.on_delta is not None and reply.text:
         call.on_delta(reply.text)
     return reply
+
+
+def _is_one_document(exchange: Exchange) -> bool:
+    """Whether the body is one JSON document, and not a stream of events or of lines."""
+    kind = exchange.headers.get("content-type", "").partition(";")[0]
+    return "json" in kind and not kind.strip().endswith(("ndjson", "jsonl", "stream+json"))
 
 
 async def _read_whole(call: _Call, exchange: Exchange, max_bytes: int) -> bytes:
@@ -211,6 +229,9 @@ async def _read_stream(call: _Call, exchange: Exchange) -> Reply:
 def _progress(call: _Call, text: str) -> None:
     if not text.isspace():
         call.watch.content()
+    shape = call.loops.feed(text) if call.loops is not None else None
+    if shape is not None:
+        raise DegenerateError(detail=shape)
     if text and call.on_delta is not None:
         call.on_delta(text)
 
@@ -223,18 +244,17 @@ async def _refused(call: _Call, exchange: Exchange) -> CallError:
         body = b""  # the status says enough
     if call.key:
         body = body.replace(call.key.encode(), b"[key]")
-    error = call.family.read_error(exchange.status, body)
-    error.status = exchange.status
-    error.retry_after_s = retry_after_s(exchange.headers, datetime.now(UTC))
-    wish = should_retry(exchange.headers)
-    if wish is not None:
-        error.retry = wish
-    return error
+    return refusal(call.family, exchange.status, exchange.headers, body, datetime.now(UTC))
 
 
-def _answer(call: _Call, prepared: Prepared, reply: Reply, request_id: str | None) -> Answer:
+def _answer(call: _Call, prepared: Prepared, reply: Reply, exchange: Exchange) -> Answer:
     known = bounds(call.input_bytes, len(reply.text.encode()), call.request.max_output_tokens)
     usage, cost_nanousd = call.family.read_usage(reply.raw_usage, known)
+    try:
+        call.family.examine(call.target, call.request, reply)
+    except CallError as error:
+        error.usage = usage
+        raise
     return Answer(
         text=reply.text,
         stop=reply.stop,
@@ -242,13 +262,14 @@ def _answer(call: _Call, prepared: Prepared, reply: Reply, request_id: str | Non
         schema_mode=prepared.schema_mode,
         schema_changes=prepared.schema_changes,
         refusal=reply.refusal,
-        request_id=request_id or reply.response_id,
+        request_id=_request_id(exchange) or reply.response_id,
         model=reply.model,
-        service_tier=reply.service_tier,
+        service_tier=reply.service_tier or _service_tier(exchange),
         first_content_ms=call.watch.first_content_ms,
         took_ms=call.watch.took_ms,
         provider_cost_nanousd=cost_nanousd,
         raw_usage=reply.raw_usage,
+        limits=rate_limits(exchange.headers, datetime.now(UTC)),
     )
 
 
@@ -274,6 +295,11 @@ def _bare(error: CallError) -> CallError:
 
 def _request_id(exchange: Exchange) -> str | None:
     return next((text_of(exchange.headers[name]) for name in _REQUEST_IDS if name in exchange.headers), None)
+
+
+def _service_tier(exchange: Exchange) -> str | None:
+    tier = text_of(exchange.headers.get("x-gemini-service-tier"))
+    return tier.lower() if tier else None
 
 
 __all__ = ["FAMILIES", "HttpModelClient", "check_target", "family_of"]

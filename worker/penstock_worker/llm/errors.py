@@ -18,12 +18,14 @@
     │   └── WholeCallTimeoutError     timeout_call
     ├── ConnectionLostError        connection_lost        gone after sending, before any content
     ├── StreamBrokenError          stream_broken          gone in the middle of the answer
+    ├── DegenerateError            degenerate             the answer became white space or a loop, and was stopped
     ├── BadResponseError           bad_response           what came is not an answer in the wire format
     │   ├── RedirectedError        redirected             an endpoint that points elsewhere is not followed
     │   └── ResponseTooLargeError  response_too_large     cut at the size cap
     └── RequestRejectedError       request_rejected       the provider will not take this request
         ├── SchemaUnsupportedError schema_unsupported     it will not take this schema in this mode
         ├── ContextTooLongError    context_too_long       it does not fit the model's window
+        │   └── InputTruncatedError input_truncated       the provider cut it to fit, without a word
         └── ContentFilteredError   content_filtered       its policy forbids the prompt
 
 What to do about an error is a property of its class. Messages are ours and safe to show; a provider's words
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from penstock_schemas.results import Usage
+    from penstock_worker.llm.rate_limits import RateLimits
 
 Billed = Literal["no", "unknown", "yes"]
 
@@ -93,6 +96,8 @@ class CallError(Exception):
         """Tokens the provider had reported before it failed; None when it had not."""
         self.received_bytes = received_bytes
         """UTF-8 bytes of visible answer seen before it failed; a lower bound of what was generated."""
+        self.limits: RateLimits | None = None
+        """What the response said about the account's limits; None when it said nothing."""
 
     @property
     def billed(self) -> Billed:
@@ -245,6 +250,15 @@ class StreamBrokenError(CallError):
     if_sent = "yes"
 
 
+class DegenerateError(CallError):
+    """The answer turned into white space or into one piece repeated; the connection was cut to save the rest."""
+
+    code = "degenerate"
+    message = "The model repeated itself without end."
+    retry = True
+    if_sent = "yes"
+
+
 class BadResponseError(CallError):
     """A response that is not an answer: empty, HTML, cut JSON, no choices, an encoding we did not ask for."""
 
@@ -279,7 +293,7 @@ class RequestRejectedError(CallError):
     code = "request_rejected"
     message = "The model provider rejected the request."
     next_target = True
-    if_sent = "no"
+    if_sent: Billed = "no"
 
 
 class SchemaUnsupportedError(RequestRejectedError):
@@ -294,6 +308,14 @@ class ContextTooLongError(RequestRejectedError):
 
     code = "context_too_long"
     message = "The input does not fit the model's window."
+
+
+class InputTruncatedError(ContextTooLongError):
+    """The provider cut the input to fit its window and answered all the same: an answer to another question."""
+
+    code = "input_truncated"
+    message = "The model's server cut the input off before it reached the model."
+    if_sent = "yes"
 
 
 class ContentFilteredError(RequestRejectedError):

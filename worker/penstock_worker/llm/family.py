@@ -88,7 +88,11 @@ class Family(Protocol):
         ...
 
     def read_error(self, status: int, body: bytes) -> CallError:
-        """Classify a response whose status is not 200."""
+        """Classify a response whose status is not 200; ``retry_after_s`` is set if the body names a wait."""
+        ...
+
+    def examine(self, target: Target, request: CallRequest, reply: Reply) -> None:
+        """Look for what *reply* tells of the request. Raises CallError when the answer is not one to *request*."""
         ...
 
     def read_usage(self, raw: Mapping[str, Any] | None, known: Bounds) -> tuple[Usage, int | None]:

@@ -8,17 +8,15 @@ Options of a target of this kind:
 ``strict_subset``    true                      false: the server takes any schema (vLLM, llama.cpp)
 ``stream_usage``     true                      false: the server refuses ``stream_options``
 ``done_marker``      true                      false: the server ends a stream without ``data: [DONE]``
-``headers``          {}                        further headers, such as ``openai-organization``
-``body``             {}                        further fields of the body; ours win
 =================== ========================= =============================================================
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from penstock_schemas.results import Usage
+from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions, role_messages
 from penstock_worker.llm.errors import BadResponseError, CallError
 from penstock_worker.llm.family import Prepared, Reply
 from penstock_worker.llm.openai_errors import classify, classify_object
@@ -29,46 +27,29 @@ from penstock_worker.llm.strict_schema import Lowered, lower_schema
 from penstock_worker.llm.wire import excerpt, loads, mapping, text_of, utf8_length
 from penstock_worker.money.usage import Bounds, openai_usage, reported_cost_nanousd
 
-_OPTIONS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "max_tokens_field": (str, ("max_completion_tokens", "max_tokens")),
-    "system_role": (str, ("system", "developer")),
-    "strict_subset": (bool, ()),
-    "stream_usage": (bool, ()),
-    "done_marker": (bool, ()),
-    "headers": (Mapping, ()),
-    "body": (Mapping, ()),
-}
 
-_IN_PROMPT = (
-    "Answer with one JSON object and nothing else: no code fence, no text before or after it. "
-    "It must be valid against this JSON Schema:\n"
-)
-
-
-class OpenAIChat:
+class OpenAIChat(WireFamily):
     """The family ``openai``."""
 
-    def check_options(self, target: Target) -> None:
-        """Raise ValueError naming the option that is unknown or has a wrong value."""
-        for name, value in target.options.items():
-            kind, words = _OPTIONS.get(name, (object, ()))
-            if name not in _OPTIONS:
-                raise ValueError(f"options.{name}: unknown; known are {', '.join(_OPTIONS)}")
-            if not isinstance(value, kind) or (words and value not in words):
-                raise ValueError(f"options.{name}: must be {' or '.join(words) or kind.__name__}")
+    options = MappingProxyType(
+        {
+            "max_tokens_field": (str, ("max_completion_tokens", "max_tokens")),
+            "system_role": (str, ("system", "developer")),
+            "strict_subset": (bool, ()),
+            "stream_usage": (bool, ()),
+            "done_marker": (bool, ()),
+        }
+    )
 
     def prepare(self, target: Target, request: CallRequest) -> Prepared:
         """Make the body; the schema mode becomes weaker where the strict subset cannot express the schema."""
-        mode, lowered = _schema(target, request)
+        lower = lower_schema if target.options.get("strict_subset", True) else as_it_is
+        mode, lowered = choose_schema(target, request, lower)
         body = build_body(target, request, mode, lowered)
         return Prepared("/chat/completions", body, mode, lowered.changes)
 
-    def headers(self, target: Target, key: str | None) -> dict[str, str]:
-        """The key as a bearer token, and the target's own headers."""
-        headers = {name.lower(): str(value) for name, value in target.options.get("headers", {}).items()}
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        return headers
+    def _key_header(self, target: Target, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {key}"}
 
     def read_answer(self, body: bytes) -> Reply:
         """Read a whole body. Raises CallError for an error object, for no choices, for what is not JSON."""
@@ -91,7 +72,7 @@ class OpenAIChat:
 
 
 def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered: Lowered) -> dict[str, Any]:
-    """Make the request's body; *mode* and *lowered* are as :func:`_schema` decided."""
+    """Make the request's body; *mode* and *lowered* are as :func:`choose_schema` decided."""
     body: dict[str, Any] = {
         **target.options.get("body", {}),
         "model": target.model,
@@ -118,27 +99,10 @@ def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:
     return {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _schema(target: Target, request: CallRequest) -> tuple[SchemaMode | None, Lowered]:
-    """The mode to use, and the schema for the provider in mode ``json_schema``."""
-    if request.schema is None:
-        return None, Lowered(None, ())
-    mode = request.schema_mode or target.schema_mode
-    if mode is not SchemaMode.JSON_SCHEMA:
-        return mode, Lowered(None, ())
-    if not target.options.get("strict_subset", True):
-        return mode, Lowered(dict(request.schema), ())
-    lowered = lower_schema(request.schema)
-    return (mode if lowered.schema is not None else SchemaMode.JSON_OBJECT), lowered
-
-
 def _messages(target: Target, request: CallRequest, mode: SchemaMode | None) -> list[dict[str, str]]:
-    system = request.system
-    if mode in (SchemaMode.JSON_OBJECT, SchemaMode.PROMPT):
-        system = "\n\n".join(filter(None, (system, _IN_PROMPT + orjson.dumps(request.schema).decode())))
-    messages = [{"role": target.options.get("system_role", "system"), "content": system}] if system else []
-    messages.append({"role": "user", "content": request.user})
-    messages += [{"role": turn.role, "content": turn.text} for turn in request.turns]
-    return messages
+    system = instructions(request, mode)
+    first = [{"role": target.options.get("system_role", "system"), "content": system}] if system else []
+    return first + role_messages(request)
 
 
 def parse_answer(body: bytes) -> Reply:

@@ -23,14 +23,13 @@ _HIDDEN = ("reasoning_content", "reasoning", "reasoning_details", "tool_calls", 
 class ChatAccumulator(Accumulator):
     """Takes one event after the other."""
 
+    ends_with_word = True
+
     def __init__(self, *, max_text_bytes: int, needs_done: bool = True) -> None:
         super().__init__(max_text_bytes=max_text_bytes)
         self._needs_done = needs_done
         self._refusal: list[str] = []
         self._finish: object = None
-
-    def _end_word(self) -> None:
-        self.done = True
 
     def _is_whole(self) -> bool:
         return self.done or (self._finish is not None and not self._needs_done)

@@ -14,6 +14,7 @@ from penstock_worker.llm.secrets import SecretRef
 
 if TYPE_CHECKING:
     from penstock_schemas.results import Usage
+    from penstock_worker.llm.rate_limits import RateLimits
 
 __all__ = ["Answer", "CallLimits", "CallRequest", "ModelClient", "SchemaMode", "StopReason", "Target", "Turn"]
 
@@ -91,6 +92,8 @@ class CallLimits:
     """From the start of the call to the end of the answer."""
     max_body_bytes: int = 4 * 1024 * 1024
     """Cap on the decoded body; the connection is cut when it is reached."""
+    stop_loops: bool = True
+    """Streaming only: cut an answer that has become white space or one piece repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Target:
     name: str
     """``openai/gpt-4o-mini``: the provider's name in the configuration, a slash, and a name for the model."""
     kind: str
-    """The provider family: ``openai`` is Chat Completions and all that speaks it."""
+    """The provider family: ``openai`` is Chat Completions and all that speaks it; all are in ``FAMILIES``."""
     model: str
     """The model as the provider's API knows it."""
     base_url: str
@@ -148,6 +151,8 @@ class Answer:
     """What the provider itself says the call cost; beats any price table. None when it does not say."""
     raw_usage: Mapping[str, Any] | None = None
     """The provider's usage object as it came, bounded; for the ledger."""
+    limits: "RateLimits | None" = None
+    """What the response's headers said about the account's limits; None when they said nothing."""
 
 
 class ModelClient(Protocol):

@@ -5,7 +5,7 @@ A family brings an :class:`Accumulator`, which reads one document after the othe
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from penstock_worker.llm.errors import BadResponseError, ResponseTooLargeError, StreamBrokenError
 from penstock_worker.llm.family import Reply
@@ -32,6 +32,9 @@ class Decoder(Protocol):
 class Accumulator(ABC):
     """Takes one event after the other and puts the answer together."""
 
+    ends_with_word: ClassVar[bool] = False
+    """Whether ``data: [DONE]`` is the format's end marker; elsewhere some gateways add it, and it says nothing."""
+
     def __init__(self, *, max_text_bytes: int) -> None:
         self.done = False
         self.received_bytes = 0
@@ -50,7 +53,7 @@ class Accumulator(ABC):
             return None
         self._events += 1
         if event.data.strip() == _DONE:
-            self._end_word()
+            self.done = self.ends_with_word
             return None
         document = loads(event.data)
         if not isinstance(document, dict):
@@ -59,7 +62,7 @@ class Accumulator(ABC):
 
     def may_end(self, event: ServerEvent) -> bool:
         """Whether *event*, which came last and without the end of an event, can be the answer's end marker."""
-        return event.data.strip() == _DONE
+        return self.ends_with_word and event.data.strip() == _DONE
 
     def finish(self) -> Reply:
         """Return the whole. Raises StreamBrokenError without the end marker, BadResponseError without events."""
@@ -79,9 +82,6 @@ class Accumulator(ABC):
 
     def _is_whole(self) -> bool:
         return self.done
-
-    def _end_word(self) -> None:
-        """``[DONE]`` came, which only some formats have."""
 
     def _add(self, text: str) -> str:
         """Append visible *text* and return it. Raises ResponseTooLargeError, BadResponseError."""

@@ -1,28 +1,16 @@
-"""A JSON Schema in the strict subset of OpenAI's structured outputs, and the way back.
+"""A JSON Schema in the subset that a provider understands, and what became of the rest.
 
-In the subset every object closes itself and requires all its properties, so that an optional property becomes
-one that may be null. What the subset cannot say is left out and named: the full schema is checked locally
-afterwards, whatever the provider promised. What it cannot express at all (free-form maps, values of any type,
-several ``allOf``) makes the schema "not lowerable"; it then goes into the prompt instead.
-
-The rules are those of OpenAI's guide to structured outputs. Its size limits are checked with what it publishes:
-5,000 properties, 10 levels, 1,000 enum values, 120,000 characters of names and enum values.
+What a subset cannot say is left out and named: the full schema is checked locally afterwards, whatever the provider
+promised. What it cannot express at all (free-form maps, values of any type, several ``allOf``) makes the schema "not
+lowerable"; it then goes into the prompt instead. The subsets are in ``dialects``.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-MAX_PROPERTIES = 5_000
-MAX_LEVELS = 10
-MAX_ENUM_VALUES = 1_000
-MAX_NAME_CHARS = 120_000
+from penstock_worker.llm.dialects import OPENAI, Dialect
 
-_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
-_KEPT = frozenset(
-    {"description", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
-    | {"minItems", "maxItems"}
-)
 _ANNOTATIONS = frozenset(
     {"title", "$schema", "$id", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"}
     | {"$defs", "definitions"}
@@ -31,7 +19,6 @@ _STRUCTURE = frozenset(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}
     | {"allOf", "$ref", "format", "pattern"}
 )
-_LOOK_AROUND = re.compile(r"\(\?[=!<]")
 _NULL = {"type": "null"}
 
 
@@ -49,9 +36,9 @@ class _NotLowerableError(Exception):
         super().__init__(f"{pointer or '/'} {reason}")
 
 
-def lower_schema(schema: Mapping[str, Any]) -> Lowered:
-    """Put *schema* into the strict subset. Changes nothing in *schema*, raises nothing."""
-    work = _Lowering()
+def lower_schema(schema: Mapping[str, Any], dialect: Dialect = OPENAI) -> Lowered:
+    """Put *schema* into the subset of *dialect*. Changes nothing in *schema*, raises nothing."""
+    work = _Lowering(dialect)
     try:
         return Lowered(work.root(schema), tuple(work.changes))
     except _NotLowerableError as error:
@@ -59,9 +46,12 @@ def lower_schema(schema: Mapping[str, Any]) -> Lowered:
 
 
 class _Lowering:
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self.changes: list[str] = []
+        self._dialect = dialect
         self._properties = 0
+        self._optional = 0
+        self._unions = 0
         self._enum_values = 0
         self._name_chars = 0
 
@@ -74,6 +64,8 @@ class _Lowering:
         lowered = self._node(head, "", 1)
         if lowered.get("type") != "object":
             raise _NotLowerableError("", "is not an object")
+        if definitions and not self._dialect.recursion and _is_recursive(schema, definitions):
+            raise _NotLowerableError("", "refers to itself")
         if definitions:
             lowered["$defs"] = {
                 self._name(name): self._node(sub, f"/$defs/{name}", 1) for name, sub in definitions.items()
@@ -83,12 +75,12 @@ class _Lowering:
     def _node(self, schema: Any, at: str, level: int) -> dict[str, Any]:
         if not isinstance(schema, Mapping):
             raise _NotLowerableError(at, "allows anything" if schema is True else "allows nothing")
-        if level > MAX_LEVELS:
-            raise _NotLowerableError(at, f"is nested deeper than {MAX_LEVELS} levels")
+        if level > self._dialect.max_levels:
+            raise _NotLowerableError(at, f"is nested deeper than {self._dialect.max_levels} levels")
         schema = _merge_single_all_of(schema, at)
         if "$ref" in schema:
             return self._reference(schema, at)
-        lowered = {key: schema[key] for key in schema if key in _KEPT}
+        lowered = {key: value for key, value in schema.items() if self._dialect.keeps(key, value)}
         self._drop(schema, at)
         branches = schema.get("anyOf", schema.get("oneOf"))
         if branches is not None:
@@ -103,6 +95,7 @@ class _Lowering:
             raise _NotLowerableError(at, "allows any type")
         lowered: dict[str, Any] = {"type": kind}
         kinds = [kind] if isinstance(kind, str) else list(kind)
+        self._count(unions=len(kinds) > 1)
         if "object" in kinds:
             lowered |= self._object(schema, at, level)
         if "array" in kinds:
@@ -124,9 +117,11 @@ class _Lowering:
         lowered = {}
         for name, sub in properties.items():
             inner = self._node(sub, f"{at}/properties/{name}", level + 1)
-            lowered[self._name(name)] = inner if name in required else _nullable(inner)
-        self._count(len(properties))
-        return {"properties": lowered, "required": list(properties), "additionalProperties": False}
+            nullable = self._dialect.all_required and name not in required
+            lowered[self._name(name)] = _nullable(inner) if nullable else inner
+        self._count(properties=len(properties), optional=len(properties) - len(required))
+        needed = [name for name in properties if self._dialect.all_required or name in required]
+        return {"properties": lowered, "required": needed, "additionalProperties": False}
 
     def _union(self, schema: Mapping[str, Any], branches: Any, at: str, level: int) -> list[dict[str, Any]]:
         if "oneOf" in schema:
@@ -136,6 +131,7 @@ class _Lowering:
         beside = _STRUCTURE - {"anyOf", "oneOf", "type"}
         if any(key in schema for key in beside):
             raise _NotLowerableError(at, "has rules beside a union")
+        self._count(unions=1)
         return [self._node(branch, f"{at}/anyOf/{index}", level) for index, branch in enumerate(branches)]
 
     def _enum(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -144,13 +140,19 @@ class _Lowering:
             raise _NotLowerableError(at, "has an enum of objects or arrays")
         self._enum_values += len(values)
         self._name_chars += sum(len(value) for value in values if isinstance(value, str))
-        self._count(0)
         kinds = list(dict.fromkeys(_type_name(value) for value in values))
-        return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": values}
+        self._count(unions=len(kinds) > 1)
+        lowered: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
+        if not self._dialect.enum_types.issuperset(kinds):
+            self.changes.append(f"{at}/{'const' if 'const' in schema else 'enum'}")
+            return lowered
+        return {**lowered, "enum": values}
 
     def _reference(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
         target = schema["$ref"]
         if target == "#":
+            if not self._dialect.recursion:
+                raise _NotLowerableError(at, "refers to itself")
             return {"$ref": "#"}
         name = _definition_name(target)
         if name is None:
@@ -160,7 +162,7 @@ class _Lowering:
 
     def _text_rules(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
         kept = {}
-        for key, fits in (("format", _known_format), ("pattern", _plain_pattern)):
+        for key, fits in (("format", self._dialect.formats.__contains__), ("pattern", self._dialect.takes_pattern)):
             if key in schema:
                 if fits(schema[key]):
                     kept[key] = schema[key]
@@ -169,20 +171,20 @@ class _Lowering:
         return kept
 
     def _drop(self, schema: Mapping[str, Any], at: str) -> None:
-        known = _KEPT | _ANNOTATIONS | _STRUCTURE
-        self.changes += [f"{at}/{key}" for key in schema if key not in known]
+        known = _ANNOTATIONS | _STRUCTURE
+        self.changes += [
+            f"{at}/{key}" for key, value in schema.items() if key not in known and not self._dialect.keeps(key, value)
+        ]
 
     def _name(self, name: str) -> str:
         self._name_chars += len(name)
         return name
 
-    def _count(self, properties: int) -> None:
+    def _count(self, *, properties: int = 0, optional: int = 0, unions: int = 0) -> None:
         self._properties += properties
-        if (
-            self._properties > MAX_PROPERTIES
-            or self._enum_values > MAX_ENUM_VALUES
-            or self._name_chars > MAX_NAME_CHARS
-        ):
+        self._optional += optional
+        self._unions += unions
+        if self._dialect.is_passed(self._properties, self._enum_values, self._name_chars, self._optional, self._unions):
             raise _NotLowerableError("", "is larger than the provider accepts")
 
 
@@ -192,8 +194,10 @@ def _merge_single_all_of(schema: Mapping[str, Any], at: str) -> Mapping[str, Any
     if parts is None:
         return schema
     rest = {key: value for key, value in schema.items() if key != "allOf"}
-    if len(parts) != 1 or not isinstance(parts[0], Mapping) or rest.keys() & (_STRUCTURE | _KEPT) - {"description"}:
+    if len(parts) != 1 or not isinstance(parts[0], Mapping):
         raise _NotLowerableError(at, "has several allOf")
+    if rest.keys() & (_STRUCTURE | parts[0].keys()) - _ANNOTATIONS - {"description"}:
+        raise _NotLowerableError(at, "has rules beside allOf")
     return {**rest, **parts[0]}
 
 
@@ -219,19 +223,30 @@ def _implied_type(schema: Mapping[str, Any]) -> str | None:
     return "array" if "items" in schema else None
 
 
+def _is_recursive(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
+    """Whether a definition can be reached from itself."""
+    uses = {name: _references(sub) for name, sub in definitions.items()}
+    reached = {name: set(names) for name, names in uses.items()}
+    for _ in definitions:
+        for names in reached.values():
+            names |= {further for name in tuple(names) for further in uses.get(name, ())}
+    return any(name in names for name, names in reached.items()) and bool(_references(schema))
+
+
+def _references(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return {name for item in schema for name in _references(item)}
+    if not isinstance(schema, Mapping):
+        return set()
+    own = {_definition_name(schema.get("$ref"))} - {None}
+    return {name for name in own if name} | {name for item in schema.values() for name in _references(item)}
+
+
 def _definition_name(reference: object) -> str | None:
     if not isinstance(reference, str):
         return None
     match = re.fullmatch(r"#/(?:\$defs|definitions)/([^/]+)", reference)
     return match[1] if match else None
-
-
-def _known_format(value: object) -> bool:
-    return value in _FORMATS
-
-
-def _plain_pattern(value: object) -> bool:
-    return isinstance(value, str) and not _LOOK_AROUND.search(value)
 
 
 def _type_name(value: object) -> str:

@@ -19,6 +19,7 @@ BYTES_PER_TOKEN = 3
 OVERHEAD_TOKENS = 64
 """Role markers and the like around the messages of one request."""
 
+_ANTHROPIC_CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _MAX_COST_USD = Decimal(1_000_000)
 
 
@@ -43,24 +44,119 @@ def bounds(input_bytes: int, output_bytes: int, cap_tokens: int) -> Bounds:
     return Bounds(token_bound(input_bytes), min(token_bound(output_bytes, 0), cap_tokens), cap_tokens)
 
 
+class Figures(NamedTuple):
+    """One call's counts as a provider names them; None for what is missing or absurd."""
+
+    input_tokens: int | None
+    """The whole input, what was read from or written to the cache included."""
+    output_tokens: int | None
+    """The whole output, reasoning included; without it where the provider counts it apart."""
+    total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 def openai_usage(raw: object, known: Bounds) -> Usage:
     """Read the ``usage`` of a Chat Completions answer.
 
     ``prompt_tokens`` includes what was read from or written to the cache; ``completion_tokens`` includes
     reasoning, unless the total says that reasoning stands beside it (xAI, and Gemini's compatible endpoint,
-    whose hidden reasoning is in the total alone). A side that is missing, negative or not a whole number is
-    replaced by its bound, an output above the cap by the cap; the result is then ``suspect`` and
-    ``estimated``. Parts that contradict their whole make it ``suspect`` only.
+    whose hidden reasoning is in the total alone).
     """
-    usage = raw if isinstance(raw, Mapping) else {}
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    extra = _extra(_count(usage, "total_tokens"), prompt, completion)
-    output, reasoning, output_doubt = _output(usage, completion, extra, known)
-    fresh, read, written, input_doubt = _input(usage, prompt)
-    over = completion is not None and completion > known.cap_tokens
-    estimated = prompt is None or output is None or over
+    usage = _object(raw)
+    details = _mapping(usage, "prompt_tokens_details")
+    read = _count(details, "cached_tokens")
+    figures = Figures(
+        input_tokens=_count(usage, "prompt_tokens"),
+        output_tokens=_count(usage, "completion_tokens"),
+        total_tokens=_count(usage, "total_tokens"),
+        cache_read_tokens=_count(usage, "prompt_cache_hit_tokens") if read is None else read,  # DeepSeek
+        cache_write_tokens=_count(details, "cache_write_tokens"),
+        reasoning_tokens=_count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens"),
+    )
+    return in_buckets(figures, known)
+
+
+def responses_usage(raw: object, known: Bounds) -> Usage:
+    """Read the ``usage`` of an OpenAI Responses answer: both sums include their parts."""
+    usage = _object(raw)
+    details = _mapping(usage, "input_tokens_details")
+    figures = Figures(
+        input_tokens=_count(usage, "input_tokens"),
+        output_tokens=_count(usage, "output_tokens"),
+        total_tokens=_count(usage, "total_tokens"),
+        cache_read_tokens=_count(details, "cached_tokens"),
+        cache_write_tokens=_count(details, "cache_write_tokens"),
+        reasoning_tokens=_count(_mapping(usage, "output_tokens_details"), "reasoning_tokens"),
+    )
+    return in_buckets(figures, known)
+
+
+def anthropic_usage(raw: object, known: Bounds) -> Usage:
+    """Read the ``usage`` of an Anthropic message.
+
+    ``input_tokens`` excludes what was read from or written to the cache: the whole input is the sum of the three.
+    ``output_tokens`` includes thinking. There is no total. Writes that are kept for five minutes and for an hour
+    are one bucket.
+    """
+    usage = _object(raw)
+    fresh, read = _count(usage, "input_tokens"), _count(usage, "cache_read_input_tokens")
+    written = _count(usage, "cache_creation_input_tokens")
+    absurd = any(usage.get(name) is not None and _count(usage, name) is None for name in _ANTHROPIC_CACHE)
+    figures = Figures(
+        input_tokens=None if fresh is None or absurd else fresh + (read or 0) + (written or 0),
+        output_tokens=_count(usage, "output_tokens"),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=_count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
+    )
+    return in_buckets(figures, known)
+
+
+def gemini_usage(raw: object, known: Bounds) -> Usage:
+    """Read the ``usageMetadata`` of a Gemini answer.
+
+    ``promptTokenCount`` includes the cached part, ``candidatesTokenCount`` excludes thoughts, and what tools put
+    into the prompt stands apart. A count of zero is left out on the wire: where there is a total, what is missing
+    follows from it.
+    """
+    usage = _object(raw)
+    prompt, thoughts = _count(usage, "promptTokenCount"), _count(usage, "thoughtsTokenCount")
+    tools, total = _count(usage, "toolUsePromptTokenCount"), _count(usage, "totalTokenCount")
+    whole_input = None if prompt is None else prompt + (tools or 0)
+    visible = _count(usage, "candidatesTokenCount")
+    if "candidatesTokenCount" not in usage and None not in (total, whole_input):
+        visible = max((total or 0) - (whole_input or 0) - (thoughts or 0), 0)
+    figures = Figures(
+        input_tokens=whole_input,
+        output_tokens=None if visible is None else visible + (thoughts or 0),
+        total_tokens=total,
+        cache_read_tokens=_count(usage, "cachedContentTokenCount"),
+        reasoning_tokens=thoughts,
+    )
+    return in_buckets(figures, known)
+
+
+def ollama_usage(raw: object, known: Bounds) -> Usage:
+    """Read the counts of the last line of an Ollama answer; neither a cache nor thinking is counted apart."""
+    usage = _object(raw)
+    return in_buckets(Figures(_count(usage, "prompt_eval_count"), _count(usage, "eval_count")), known)
+
+
+def in_buckets(figures: Figures, known: Bounds) -> Usage:
+    """Part *figures* into disjoint buckets that sum to the provider's total.
+
+    Tokens in the total that are neither input nor output are reasoning. A side that is missing is replaced by
+    its bound, an output above the cap by the cap; the result is then ``suspect`` and ``estimated``. Parts that
+    contradict their whole make it ``suspect`` only.
+    """
+    extra = _extra(figures)
+    output, reasoning, output_doubt = _output(figures, extra, known)
+    fresh, read, written, input_doubt = _input(figures)
+    estimated = figures.input_tokens is None or output is None or (figures.output_tokens or 0) > known.cap_tokens
     return Usage.model_construct(
-        input_tokens=known.input_tokens if prompt is None else fresh,
+        input_tokens=known.input_tokens if figures.input_tokens is None else fresh,
         cache_read_tokens=read,
         cache_write_tokens=written,
         output_tokens=known.output_tokens if output is None else output,
@@ -70,40 +166,34 @@ def openai_usage(raw: object, known: Bounds) -> Usage:
     )
 
 
-def _extra(total: int | None, prompt: int | None, completion: int | None) -> int:
-    """Tokens in the total that are neither prompt nor completion; 0 when that cannot be told."""
-    if total is None or prompt is None or completion is None:
+def _extra(figures: Figures) -> int:
+    """Tokens in the total that are neither input nor output; 0 when that cannot be told."""
+    if figures.total_tokens is None or figures.input_tokens is None or figures.output_tokens is None:
         return 0
-    return total - prompt - completion
+    return figures.total_tokens - figures.input_tokens - figures.output_tokens
 
 
-def _output(
-    usage: Mapping[str, Any], completion: int | None, extra: int, known: Bounds
-) -> tuple[int | None, int | None, bool]:
+def _output(figures: Figures, extra: int, known: Bounds) -> tuple[int | None, int | None, bool]:
     """Visible output, reasoning, and whether the figures contradict each other."""
-    if completion is None:
+    whole, named = figures.output_tokens, figures.reasoning_tokens
+    if whole is None:
         return None, None, True
-    named = _count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens")
-    if completion > known.cap_tokens:
+    if whole > known.cap_tokens:
         return known.cap_tokens, None, True
     if extra > 0:
-        return completion, extra, named not in (None, 0, extra)
-    if named is not None and named > completion:
-        return completion, named, True
-    return completion - (named or 0), named, False
+        return whole, extra, named not in (None, 0, extra)
+    if named is not None and named > whole:
+        return whole, named, True
+    return whole - (named or 0), named, False
 
 
-def _input(usage: Mapping[str, Any], prompt: int | None) -> tuple[int | None, int | None, int | None, bool]:
+def _input(figures: Figures) -> tuple[int | None, int | None, int | None, bool]:
     """Uncached input, cache reads, cache writes, and whether the parts exceed the whole."""
-    if prompt is None:
+    whole, read, written = figures.input_tokens, figures.cache_read_tokens, figures.cache_write_tokens
+    if whole is None:
         return None, None, None, True
-    details = _mapping(usage, "prompt_tokens_details")
-    read = _count(details, "cached_tokens")
-    if read is None:
-        read = _count(usage, "prompt_cache_hit_tokens")  # DeepSeek
-    written = _count(details, "cache_write_tokens")
-    fresh = prompt - (read or 0) - (written or 0)
-    return (fresh, read, written, False) if fresh >= 0 else (prompt, None, None, True)
+    fresh = whole - (read or 0) - (written or 0)
+    return (fresh, read, written, False) if fresh >= 0 else (whole, None, None, True)
 
 
 def reported_cost_nanousd(raw: object) -> int | None:
@@ -150,3 +240,7 @@ def _count(source: Mapping[str, Any], name: str) -> int | None:
 def _mapping(source: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = source.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _object(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, Mapping) else {}

@@ -1,0 +1,60 @@
+"""Finds out, while an answer streams in, that the model is no longer saying anything.
+
+Two shapes, both of which run to the output cap and are paid for: white space without end, and one piece repeated
+over and over. What is looked for is exact and long, so that lists of equal values and pretty-printed JSON pass.
+The work is done once every 256 characters, by string searches.
+"""
+
+MAX_BLANK_CHARS = 1024
+"""White space in a row: more than any indentation."""
+
+MIN_REPEATED_CHARS = 2048
+MIN_REPEATS = 8
+"""A loop is a piece of at most 1,024 characters, repeated at least eight times and over at least 2,048 characters."""
+
+_MAX_PIECE = 1024
+_TAIL = _MAX_PIECE * MIN_REPEATS
+_EVERY = 256
+_PROBE = 64
+
+
+class LoopFinder:
+    """Takes an answer piece by piece."""
+
+    def __init__(self) -> None:
+        self._tail = ""
+        self._new: list[str] = []
+        self._new_chars = 0
+        self._blank = 0
+
+    def feed(self, text: str) -> str | None:
+        """Take the next piece; return ``white_space`` or ``repetition`` once it is clear, else None."""
+        if not text:
+            return None
+        if self._is_blank(text):
+            return "white_space"
+        self._new.append(text)
+        self._new_chars += len(text)
+        if self._new_chars < _EVERY:
+            return None
+        self._tail = (self._tail + "".join(self._new))[-_TAIL:]
+        self._new, self._new_chars = [], 0
+        return "repetition" if is_loop(self._tail) else None
+
+    def _is_blank(self, text: str) -> bool:
+        after = len(text) - len(text.rstrip())
+        self._blank = self._blank + after if after == len(text) else after
+        return self._blank > MAX_BLANK_CHARS
+
+
+def is_loop(tail: str) -> bool:
+    """Whether *tail* ends in one piece repeated, as often and as long as the constants of this module say."""
+    if len(tail) < MIN_REPEATED_CHARS:
+        return False
+    before = tail.rfind(tail[-_PROBE:], 0, -1)
+    if before < 0:
+        return False
+    period = len(tail) - _PROBE - before
+    length = max(MIN_REPEATED_CHARS, period * MIN_REPEATS)
+    window = tail[-length:]
+    return len(window) == length and window[period:] == window[:-period]
