@@ -46,6 +46,9 @@ def demo(
         str | None, typer.Option("--base-url", metavar="URL", help="ask this OpenAI-compatible server")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="ask this model")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="variable with the key for --base-url")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one object per job")] = False,
 ) -> None:
     """Run real text through all three tasks, then clean up.
@@ -55,4 +58,6 @@ def demo(
     from penstock_simulator.demo.command import demo as play
 
     options: CommandOptions = ctx.obj or CommandOptions()
-    raise typer.Exit(play(files or [], base_url=base_url, model=model, as_json=as_json or options.json))
+    raise typer.Exit(
+        play(files or [], base_url=base_url, model=model, api_key_env=api_key_env, as_json=as_json or options.json)
+    )

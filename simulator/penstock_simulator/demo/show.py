@@ -90,7 +90,7 @@ def _as_json(one: Shown, stage: Stage) -> dict[str, Any]:
         "error": one.error.as_dict() if one.error else None,
         "result": result.model_dump(mode="json") if result else None,
         "calls": [call.model_dump(mode="json") for call in one.calls],
-        "cost_usd": _money(result.cost_usd) if result else None,
+        "cost_usd": _money(result.cost_usd) if result and result.cost_usd is not None else None,
         "latency_s": result.latency_s if result else None,
     }
 
