@@ -118,13 +118,18 @@ def budget(scope: str, window: str) -> str:
 
 
 def breaker(target: str) -> str:
-    """Hash: the circuit breaker of a target."""
+    """Hash: the circuit breaker of a target, or of an account: the part of a target's name before the slash."""
     return f"penstock:breaker:{target}"
 
 
 def gate(target: str) -> str:
     """Hash: rate and "not before" of a target."""
     return f"penstock:gate:{target}"
+
+
+def slots(target: str) -> str:
+    """Sorted set: calls in flight to a target whose number is limited -> when the slot is free again anyway, ms."""
+    return f"penstock:slots:{target}"
 
 
 def cache(tenant: str, digest: str) -> str:

@@ -1,0 +1,160 @@
+--[[
+Include: the gate of a target: until when it asked to be left alone, how fast it is let come back, and the limits
+on what it is sent.
+
+A hash:
+  not_before  the moment before which nothing is sent, ms
+  throttles   closings in a row without a success between
+  ramp_at     the moment of the last reopening: RULE.ramp ms from it on calls start one by one, faster and faster
+  line_at     the moment at which the next call may start, as far as ramp and requests per minute go
+  tokens_at   the same for tokens per minute
+  slots_at    a guess at the moment when a slot is free for the next that waits
+  took        mean duration of a call, ms
+  gen         raised by each closing: places handed out before are void
+and, with a limit on calls in flight, a sorted set beside it: call id -> the moment at which its slot is free again
+though nobody has said so.
+
+A place is "<gen> <ms> <target>", kept in the job's record: a moment in the line that is this job's own. Whoever
+comes without one joins the end. RULE and LIMITS are pasted ahead. The rates are those of the generic cell rate
+algorithm (ITU-T I.371, annex A): one moment instead of a bucket to be filled.
+]]
+-- include: keys
+
+local MINUTE_MS, BURST_MS, GATE_KEPT_MS, FIRST_PER_S, EARLY_MS = 60000, 1000, 3600000, 5, 5
+local THROTTLE_MS, MAX_THROTTLE_MS, SLOT_LINE_MS, SLOT_CHECK_MS = 1000, 60000, 30000, 50
+
+local function gate_limits(target)
+  return LIMITS[string.match(target, "^[^/]+")] or {}
+end
+
+local function gate_read(target, now)
+  local row = redis.call("HMGET", KEY.gate .. target, "not_before", "ramp_at", "line_at", "tokens_at", "gen", "took",
+    "slots_at")
+  local gate = {key = KEY.gate .. target, slots = KEY.slots .. target, limits = gate_limits(target), gen = row[5] or "0"}
+  gate.not_before, gate.ramp_at, gate.line_at = tonumber(row[1]) or 0, tonumber(row[2]), tonumber(row[3]) or 0
+  gate.tokens_at, gate.took, gate.slots_at = tonumber(row[4]) or 0, tonumber(row[6]), tonumber(row[7]) or 0
+  gate.ramps = gate.ramp_at ~= nil and now < gate.ramp_at + RULE.ramp
+  gate.in_line = gate.ramps or gate.limits.requests_per_min ~= nil
+  gate.slack = gate.ramps and 0 or gate.limits.requests_per_min and BURST_MS or 0
+  return gate
+end
+
+-- Between a call that starts at this moment and the next.
+local function gate_gap(gate, at)
+  local since = gate.ramp_at and math.max(0, math.min(RULE.ramp, at - gate.ramp_at)) or RULE.ramp
+  local gap = 1000 / (FIRST_PER_S * 2 ^ (since / 1000))
+  local per_min = gate.limits.requests_per_min
+  return per_min and math.max(gap, MINUTE_MS / per_min) or gap
+end
+
+local function gate_has_place(gate, target, place, now)
+  if not place then return false end
+  local gen, at, whose = string.match(place, "^(%d+) (%d+) (.+)$")
+  return whose == target and gen == gate.gen and now + EARLY_MS >= tonumber(at)
+end
+
+-- The moment from which one more call may start, and the code of what it waits for; a moment that is not after now
+-- lets it through. A probe waits in no line. Frees slots whose time is over, and writes nothing else.
+local function gate_ask(gate, placed, probe, now)
+  local at, why = gate.not_before, "gate_closed"
+  local free = placed or probe
+  if not free and gate.in_line and gate.line_at - gate.slack > at then
+    at, why = gate.line_at - gate.slack, gate.ramps and "gate_closed" or "limit_reached"
+  end
+  if not free and gate.limits.tokens_per_min and gate.tokens_at - BURST_MS > at then
+    at, why = gate.tokens_at - BURST_MS, "limit_reached"
+  end
+  if at > now or not gate.limits.max_in_flight then return at, why end
+  redis.call("ZREMRANGEBYSCORE", gate.slots, "-inf", now)
+  if redis.call("ZCARD", gate.slots) < gate.limits.max_in_flight then return at, why end
+  return now + SLOT_CHECK_MS, "limit_reached"
+end
+
+local function gate_keep(gate, now)
+  redis.call("PEXPIREAT", gate.key, math.ceil(math.max(now, gate.not_before, gate.line_at, gate.tokens_at) + GATE_KEPT_MS))
+end
+
+local function gate_spend(gate, at, tokens)
+  if gate.in_line or at >= gate.line_at then gate.line_at = math.max(gate.line_at, at) + gate_gap(gate, at) end
+  if gate.limits.tokens_per_min then
+    gate.tokens_at = math.max(gate.tokens_at, at) + tokens * MINUTE_MS / gate.limits.tokens_per_min
+  end
+  redis.call("HSET", gate.key, "line_at", gate.line_at, "tokens_at", gate.tokens_at)
+end
+
+-- Let a call through. One that has a place has paid for it already.
+local function gate_take(gate, id, tokens, placed, lease_ms, now)
+  local limits = gate.limits
+  if not placed and (gate.in_line or limits.tokens_per_min) then
+    gate_spend(gate, now, tokens)
+    gate_keep(gate, now)
+  end
+  if limits.max_in_flight then
+    redis.call("ZADD", gate.slots, now + lease_ms, id)
+    redis.call("PEXPIRE", gate.slots, lease_ms)
+  end
+end
+
+-- The next moment at which a slot may be free, so that those who wait come back about as fast as slots are freed.
+-- It is a guess: beyond SLOT_LINE_MS it begins at the front again.
+local function gate_slot_guess(gate, now)
+  local step = 0.8 * (gate.took or 1000) / gate.limits.max_in_flight
+  local at = math.max(gate.slots_at, now + SLOT_CHECK_MS)
+  if at > now + SLOT_LINE_MS then at = now + SLOT_CHECK_MS end
+  redis.call("HSET", gate.key, "slots_at", at + step)
+  return at
+end
+
+-- Give a job a place in the line, not before at. Returns when it is its turn, ms, and the place.
+local function gate_place(gate, target, at, tokens, now)
+  local full = gate.limits.max_in_flight and redis.call("ZCARD", gate.slots) >= gate.limits.max_in_flight
+  if full and at <= now + SLOT_CHECK_MS then at = gate_slot_guess(gate, now) end
+  at = math.ceil(math.max(at, gate.line_at - gate.slack))
+  gate_spend(gate, at, tokens)
+  gate_keep(gate, now)
+  return at, gate.gen .. " " .. string.format("%.0f", at) .. " " .. target
+end
+
+-- Begin anew at this moment, slowly. All places are void.
+local function gate_ramp(gate, at)
+  gate.ramp_at, gate.line_at, gate.tokens_at = at, at, at
+  redis.call("HSET", gate.key, "ramp_at", at, "line_at", at, "tokens_at", at)
+  redis.call("HINCRBY", gate.key, "gen", 1)
+end
+
+-- Close for wait_ms; without it, or with none, for a second, and twice as long each time that it follows on another.
+-- Many who are told so at once close it once; the longest wait counts.
+local function gate_hold(gate, wait_ms, now)
+  local open = now >= gate.not_before
+  local throttles = tonumber(redis.call("HGET", gate.key, "throttles")) or 0
+  if open then
+    throttles = redis.call("HINCRBY", gate.key, "throttles", 1)
+  end
+  if wait_ms <= 0 then wait_ms = math.min(MAX_THROTTLE_MS, THROTTLE_MS * 2 ^ math.min(throttles - 1, 10)) end
+  local at = math.ceil(now + wait_ms)
+  if at <= gate.not_before then return end
+  gate.not_before = at
+  redis.call("HSET", gate.key, "not_before", at)
+  if open then
+    gate_ramp(gate, at)
+  else
+    gate.line_at = math.max(gate.line_at, at)
+    redis.call("HSET", gate.key, "ramp_at", at, "line_at", gate.line_at)
+  end
+  gate_keep(gate, now)
+end
+
+-- Take in the end of a call that took took_ms (-1: not known) and more or fewer tokens than it counted with.
+local function gate_return(gate, id, well, more_tokens, took_ms, now)
+  local limits = gate.limits
+  if limits.max_in_flight then
+    redis.call("ZREM", gate.slots, id)
+    if took_ms >= 0 then redis.call("HSET", gate.key, "took", (gate.took or took_ms) * 0.8 + took_ms * 0.2) end
+  end
+  if limits.tokens_per_min and more_tokens ~= 0 then
+    gate.tokens_at = gate.tokens_at + more_tokens * MINUTE_MS / limits.tokens_per_min
+    redis.call("HSET", gate.key, "tokens_at", gate.tokens_at)
+  end
+  if limits.max_in_flight or limits.tokens_per_min then gate_keep(gate, now) end
+  if well and gate.not_before > 0 and now >= gate.not_before then redis.call("HDEL", gate.key, "throttles") end
+end
