@@ -33,8 +33,9 @@ TEXT = (
     "sluice was cleaned of all that the spring flood had left. Please pay within ten days to the account below. "
 )
 
-Cost = Literal["free", "known", "estimated", "held"]
-"""Surely not billed; billed and known exactly; billed and bounded; perhaps billed, and held at the most it can be."""
+Cost = Literal["free", "known", "estimated", "held", "mixed", "beyond"]
+"""Surely not billed; billed and known exactly; billed and bounded; perhaps billed, and held at the most it can be; of
+two calls one known and one held; held, and charged for more tokens than the call allowed."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Row:
     """A later attempt cannot go better: the error itself is the reason of the dead letter."""
     repairs: tuple[str, ...] = ()
     only: tuple[str, ...] = ("summarize", "classify", "extract")
-    """The tasks in which the fault shows; in the others the answer is good."""
+    """The tasks in which the fault is one."""
     suspect_usage: bool = False
     spec: dict[str, Any] = field(default_factory=dict)
 
@@ -67,7 +68,7 @@ ROWS: dict[str, Row] = {
     "invalid-key": Row("auth_failed", cost="free", final=True),
     "model-not-found": Row("model_not_found", cost="free", final=True),
     "context-length": Row("context_too_long", cost="free", final=True),
-    "content-policy": Row("request_rejected", cost="free", final=True),
+    "content-policy": Row("content_filtered", cost="free", final=True),
     "schema-unsupported": Row("schema_unsupported", calls=2, cost="free", final=True),
     "redirect": Row("redirected", cost="free", final=True),
     # Stopped for another reason than being done.
@@ -133,6 +134,8 @@ for name in (
     ROWS[name] = GOOD  # odd, and none of our business
 ROWS["delay"] = Row("timeout_call", cost="held", spec={"seconds": 2})
 
+ROWS["comments-only"] = Row("timeout_call", cost="held", spec={"every": "300ms"})
+
 STREAMED: dict[str, Row] = {
     # Where a stream shows it earlier, or otherwise.
     **{
@@ -144,6 +147,8 @@ STREAMED: dict[str, Row] = {
     "no-finish": Row("stream_broken", cost="held"),
     "cut-middle": Row("stream_broken", cost="held"),
     "swapped-events": Row("bad_response", cost="held"),
+    "whitespace": Row("degenerate", calls=2, cost="mixed"),
+    "big-string": Row("degenerate", cost="beyond"),
     "short-body": GOOD,
     "trailing": GOOD,
     "cut-last": GOOD,
@@ -170,6 +175,7 @@ async def test_each_fault_ends_in_its_own_way(
     jobs = {
         name: await producer.enqueue(asked(task, name, row), max_attempts=1, on_failure="dead_letter", stream=stream)
         for name, row in rows.items()
+        if task in row.only
     }
     await work_off(settings(limits=LIMITS, route={"max_output_tokens": 300}))
 
@@ -177,10 +183,9 @@ async def test_each_fault_ends_in_its_own_way(
     bill = bill_of(simulator)
     faults = []
     for name, job in jobs.items():
-        row = rows[name] if task in rows[name].only else GOOD
-        told = what_is_wrong(row, await job.status(), ledger.get(job.id, []), bill.get(job.id, []))
+        told = what_is_wrong(rows[name], await job.status(), ledger.get(job.id, []), bill.get(job.id, []))
         faults += [f"{name}: {fault}" for fault in told]
-    assert faults == []
+    assert not faults, "\n".join(faults)
 
 
 def asked(task: str, fault: str, row: Row) -> TaskInput[Any]:
@@ -227,6 +232,8 @@ def _cost_wrong(row: Row, ledger: list[dict[str, str]], bill: list[BilledCall]) 
         "known": cost == charged > 0 and held == 0,
         "estimated": cost > 0 and held == 0,
         "held": cost == 0 and held >= charged and held > 0,
+        "mixed": cost > 0 and held > 0 and cost + held >= charged,
+        "beyond": cost == 0 and held > 0,
     }[row.cost]
     return [] if right else [f"cost {cost}, held {held}, charged {charged}: not {row.cost}"]
 

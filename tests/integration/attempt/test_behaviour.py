@@ -1,0 +1,341 @@
+"""What a worker does about what a provider does: waits, remedies, next targets, limits of money, calls and time."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from penstock import Classify, Extract, JobCancelledError, JobDeadError, JobExpiredError, Producer, Summarize
+from penstock_schemas import keys
+from penstock_schemas.results import Quality
+from penstock_simulator.simulator import Simulator
+from penstock_worker.settings import Settings
+from tests.support.wait import until
+from tests.support.workers import work_off, working
+
+TEXT = "The mill stands by the river. Its wheel turns day and night. The miller sleeps well, for the sluice holds. " * 3
+ASKED = Summarize(text=TEXT, max_words=20)
+OTHER = "openai/gpt-4o"
+Make = Callable[..., Settings]
+
+
+def models(simulator: Simulator) -> list[str]:
+    return [call.model for call in simulator.calls()]
+
+
+async def told(redis: Redis, job_id: str, field: str) -> list[str]:
+    """A field of the ledger's entries of a job."""
+    rows = [row for _, row in await redis.xrange(keys.LEDGER) if row[b"job"].decode() == job_id]
+    return [row[field.encode()].decode() for row in rows]
+
+
+# Waiting
+
+
+async def test_a_throttle_is_waited_for_and_not_charged(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Three times 429 with a wait, of one attempt that may not fail once; none of the waits is cut short."""
+    simulator.script(["429 retry-after-ms=300 times=3"])
+    job = await producer.enqueue(ASKED, max_attempts=1)
+    async with working(settings()):
+        result = await job.result(timeout_s=20)
+    assert (result.state, result.quality, result.attempts, result.calls) == ("succeeded", Quality.OK, 1, 4)
+    began = [call.started_at_ms for call in simulator.calls()]
+    assert min(b - a for a, b in zip(began, began[1:], strict=False)) >= 299
+    assert result.uncertain_nanousd == 0
+
+
+async def test_a_throttled_job_holds_no_slot(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """With one slot, another job runs while the first waits."""
+    simulator.script([{"match": {"contains": "first"}, "fault": "429 retry-after=30"}])
+    first = await producer.enqueue(Summarize(text="first " + TEXT))
+    async with working(settings(concurrency=1)):
+        await until(lambda: simulator.stats().requests == 1)
+        second = await producer.enqueue(ASKED)
+        assert (await second.result(timeout_s=10)).state == "succeeded"
+        assert (await first.status()).state == "scheduled"
+        await first.cancel()
+
+
+async def test_a_failure_is_tried_again_and_charged(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """The second attempt gives the answer; the first cost nothing."""
+    simulator.script(["500 times=1"])
+    job = await producer.enqueue(ASKED)
+    async with working(settings()):
+        result = await job.result(timeout_s=20)
+    assert (result.attempts, result.calls, result.quality) == (2, 2, Quality.OK)
+
+
+# Next target
+
+
+async def test_the_next_target_is_asked_in_the_same_attempt(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """The first is down; the result says who made it."""
+    simulator.script([{"match": {"model": "gpt-4o-mini"}, "fault": "503"}])
+    job = await producer.enqueue(ASKED)
+    await work_off(settings(targets=["openai/gpt-4o-mini", OTHER]))
+    result = await job.result(timeout_s=0)
+    assert (result.attempts, result.calls, result.made_by.name) == (1, 2, OTHER)
+    assert models(simulator) == ["gpt-4o-mini", "gpt-4o"]
+
+
+@pytest.mark.parametrize("fault", ["refusal", "content-filter"])
+async def test_a_refusal_is_not_carried_to_the_next_target(
+    producer: Producer, simulator: Simulator, settings: Make, fault: str
+) -> None:
+    """Nor asked again: it is a distinct end, not an error of the output."""
+    simulator.script([fault])
+    job = await producer.enqueue(ASKED, on_failure="dead_letter")
+    await work_off(settings(targets=["openai/gpt-4o-mini", OTHER]))
+    with pytest.raises(JobDeadError) as dead:
+        await job.result(timeout_s=0)
+    assert dead.value.reason in ("refused", "content_filtered")
+    assert models(simulator) == ["gpt-4o-mini"]
+
+
+# Remedies
+
+
+async def test_a_bad_answer_is_asked_for_once_more_with_the_fault(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """In the same attempt; the better answer counts, both calls are paid for."""
+    simulator.script(["wrong-label label=nonsense times=1"])
+    job = await producer.enqueue(Classify(text=TEXT, labels=["billing", "bug"]))
+    await work_off(settings())
+    result = await job.result(timeout_s=0)
+    assert (result.attempts, result.calls, result.quality) == (1, 2, Quality.OK)
+    assert await told(redis, job.id, "purpose") == ["ask", "reask"]
+    assert [call.billed for call in simulator.calls()] == [True, True]
+
+
+async def test_a_cut_off_answer_is_asked_for_once_with_a_larger_cap(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """The first did not fit into so few tokens, twice as many are enough."""
+    job = await producer.enqueue(Summarize(text=TEXT, max_words=60))
+    await work_off(settings(route={"max_output_tokens": 16}))
+    status = await job.status()
+    assert await told(redis, job.id, "purpose") == ["ask", "larger_cap"]
+    caps = [call.output_tokens for call in simulator.calls()]
+    assert caps[0] == 16
+    assert 16 < caps[1] <= 32
+    assert status.state == "succeeded"
+
+
+async def test_one_remedy_is_all_a_target_gets(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Two bad answers are two calls, not more; then it is the next attempt's turn, or the end."""
+    simulator.script(["wrong-schema"])
+    job = await producer.enqueue(ASKED, max_attempts=1, on_failure="dead_letter")
+    await work_off(settings(targets=["openai/gpt-4o-mini", OTHER]))
+    assert models(simulator) == ["gpt-4o-mini"] * 2 + ["gpt-4o"] * 2
+    assert (await job.status()).calls == 4
+
+
+async def test_a_schema_that_is_not_supported_is_put_into_the_prompt(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """Once, and the answer is checked against it all the same."""
+    simulator.script(["schema-unsupported times=1"])
+    job = await producer.enqueue(Extract(text=TEXT, schema={"type": "object", "properties": {"a": {"type": "string"}}}))
+    await work_off(settings())
+    assert await told(redis, job.id, "purpose") == ["ask", "weaker_schema_mode"]
+    assert (await job.status()).state == "succeeded"
+
+
+# Degraded
+
+
+async def test_a_degraded_answer_says_so(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """State, quality, maker, reason; it is listed for whoever wants a real one."""
+    simulator.script(["quota"])
+    job = await producer.enqueue(ASKED)
+    await work_off(settings())
+    result = await job.result(timeout_s=0)
+    assert (result.state, result.quality, result.reasons) == ("degraded", Quality.SUSPECT, ("degraded",))
+    assert (result.made_by.kind, result.made_by.model) == ("fallback", None)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.last_error) == ("quota_exhausted", "quota_exhausted")
+    assert 0 < len(result.output.summary.split()) <= 20
+
+
+@pytest.mark.parametrize("forbidden_by", ["job", "route"])
+async def test_who_forbids_it_gets_a_dead_letter(
+    producer: Producer, simulator: Simulator, settings: Make, forbidden_by: str
+) -> None:
+    """The job with on_failure, or the route with fallback = "none"."""
+    simulator.script(["quota"])
+    options = {"on_failure": "dead_letter"} if forbidden_by == "job" else {}
+    job = await producer.enqueue(ASKED, **options)  # type: ignore[arg-type]
+    await work_off(settings(route={"fallback": "none"} if forbidden_by == "route" else {}))
+    with pytest.raises(JobDeadError, match="quota_exhausted"):
+        await job.result(timeout_s=0)
+
+
+# Limits
+
+
+async def test_a_job_never_makes_more_calls_than_its_envelope(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Throttled for ever, it ends after six calls for each attempt it may make."""
+    simulator.script(["429 retry-after-ms=10"])
+    job = await producer.enqueue(ASKED, max_attempts=1)
+    async with working(settings()):
+        result = await job.result(timeout_s=60)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.last_error) == ("envelope_spent", "throttled")
+    assert len(simulator.calls()) == result.calls == 6
+
+
+async def test_a_cost_limit_is_never_passed(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Bad answers are paid for until the next call might cost more than is left; what was billed stays below."""
+    simulator.script(["wrong-schema"])
+    job = await producer.enqueue(ASKED, max_cost_usd="0.001", max_attempts=20)
+    async with working(settings()):
+        result = await job.result(timeout_s=60)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.last_error) == ("over_budget", "bad_output")
+    billed = sum(
+        call.uncached_input_tokens * 150 + call.cached_input_tokens * 75 + call.output_tokens * 600
+        for call in simulator.calls()
+    )
+    assert 0 < billed == result.cost_nanousd
+    assert billed + result.uncertain_nanousd <= 1_000_000
+
+
+async def test_a_limit_below_one_call_makes_none(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Not a cent is risked."""
+    job = await producer.enqueue(ASKED, max_cost_usd="0.00001", on_failure="dead_letter")
+    await work_off(settings())
+    with pytest.raises(JobDeadError, match="over_budget"):
+        await job.result(timeout_s=0)
+    assert simulator.calls() == []
+
+
+async def test_a_limit_forbids_a_model_of_unknown_price(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Without a limit it may be used, and its cost is unknown, not 0."""
+    unknown = settings(targets=["openai/nobody-knows-it"])
+    limited = await producer.enqueue(ASKED, max_cost_usd="1", on_failure="dead_letter")
+    free = await producer.enqueue(ASKED)
+    await work_off(unknown)
+    with pytest.raises(JobDeadError, match="unknown_price"):
+        await limited.result(timeout_s=0)
+    assert (await free.result(timeout_s=0)).cost_nanousd is None
+    assert len(simulator.calls()) == 1
+
+
+async def test_a_deadline_before_the_start_expires_the_job(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Without a call."""
+    job = await producer.enqueue(ASKED, deadline_s=0.001)
+    await asyncio.to_thread(lambda: None)
+    await work_off(settings())
+    with pytest.raises(JobExpiredError):
+        await job.result(timeout_s=0)
+    assert simulator.calls() == []
+
+
+@pytest.mark.parametrize("on_failure", ["degrade", "dead_letter"])
+async def test_a_deadline_during_a_call_ends_the_call(
+    producer: Producer, simulator: Simulator, settings: Make, on_failure: str
+) -> None:
+    """The connection is closed, the job ends, and the call may have been billed."""
+    simulator.script(["hang"])
+    job = await producer.enqueue(ASKED, deadline_s=0.5, on_failure=on_failure)  # type: ignore[typeddict-item]
+    await work_off(settings())
+    status = await job.status()
+    assert status.state == ("degraded" if on_failure == "degrade" else "dead")
+    failure = status.failure or (status.result and status.result.failure)
+    assert failure is not None
+    assert failure.code == "deadline_exceeded"
+    await simulator.until(lambda stats: stats.disconnects == 1)
+    assert (await producer.link.execute("HGET", keys.record(job.id), "uncertain_nanousd")) != b"0"
+
+
+async def test_a_retry_that_would_come_too_late_is_not_waited_for(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """The provider asks for a minute, the deadline is in ten seconds: the job ends now."""
+    simulator.script(["429 retry-after=60"])
+    job = await producer.enqueue(ASKED, deadline_s=10, on_failure="dead_letter")
+    await work_off(settings())
+    with pytest.raises(JobDeadError, match="deadline_exceeded"):
+        await job.result(timeout_s=0)
+
+
+# Cancel
+
+
+async def test_a_cancel_closes_the_providers_connection(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """At once; the job is cancelled, and what the call may have cost is on the books."""
+    simulator.script(["hang"])
+    job = await producer.enqueue(ASKED)
+    async with working(settings()):
+        await simulator.until(lambda stats: stats.in_flight == 1)
+        assert await job.cancel() == "running"
+        await simulator.until(lambda stats: stats.disconnects == 1, timeout_s=1.0)
+        with pytest.raises(JobCancelledError):
+            await job.result(timeout_s=5)
+    assert await told(redis, job.id, "kind") == ["unknown"]
+    assert int((await told(redis, job.id, "uncertain_nanousd"))[0]) > 0
+
+
+# Streams
+
+
+async def test_the_deltas_of_a_stream_are_the_answer(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Joined, of the call that made the result; they come before the end."""
+    simulator.script(["slow-events every=20ms"])
+    job = await producer.enqueue(ASKED, stream=True)
+    async with working(settings()):
+        events = [event async for event in job.events()]
+    deltas = [event for event in events if event.type == "delta"]
+    result = await job.result(timeout_s=0)
+    assert len(deltas) > 1
+    assert events[-1].type == "succeeded"
+    text = "".join(event.data["text"] for event in deltas)
+    assert Summarize(text="x").read_output(__import__("json").loads(text)) == result.output
+    assert {event.data["call"] for event in deltas} == {"1.1.1"}
+
+
+async def test_the_pieces_of_a_broken_stream_are_told_apart(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Each delta names its call, so that no reader splices two answers."""
+    simulator.script([{"fault": "cut-middle at=0.9", "times": 1}])
+    job = await producer.enqueue(ASKED, stream=True)
+    async with working(settings()):
+        events = [event async for event in job.events()]
+    last = [event.data["text"] for event in events if event.type == "delta" and event.data["call"] == "1.2.1"]
+    result = await job.result(timeout_s=0)
+    assert __import__("json").loads("".join(last)) == {"summary": result.output.summary}
+
+
+# Replay
+
+
+async def test_a_replay_with_a_target_uses_that_one(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """The route's first is down, the replay names another: a new run of the same job, the old one's calls apart."""
+    simulator.script([{"match": {"model": "gpt-4o-mini"}, "fault": "quota"}])
+    job = await producer.enqueue(ASKED, on_failure="dead_letter")
+    routes = {"classify": {"targets": [OTHER]}}
+    await work_off(settings(routes=routes))
+    assert (await job.status()).state == "dead"
+    letters = producer.dead_letters
+    await letters.replay([job.id], target=OTHER)
+    await work_off(settings(routes=routes))
+    result = await job.result(timeout_s=0)
+    assert (result.run, result.made_by.name, result.calls, result.attempts) == (2, OTHER, 1, 1)
+    assert models(simulator) == ["gpt-4o-mini", "gpt-4o"]
