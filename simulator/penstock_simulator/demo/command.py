@@ -50,7 +50,8 @@ def demo(
 
 def _play(texts: list[tuple[str, str]], answering: Model | None, talk: Console, *, as_json: bool) -> int:
     started = time.monotonic()
-    talk.print("Starting Redis, two workers and, unless a real model is named, a simulated provider ...", style="dim")
+    provider = "a simulated provider" if answering is None else f"a way to {answering.target}"
+    talk.print(f"Starting Redis, {provider} and two workers ...", style="dim", markup=False, soft_wrap=True)
     with set_up(answering) as stage:
         shown = asyncio.run(_scenes(stage, texts, talk))
     if as_json:

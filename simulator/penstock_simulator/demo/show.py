@@ -38,6 +38,7 @@ class LiveJobs:
 
     def __init__(self, console: Console, total: int) -> None:
         self._states: dict[str, str] = {}
+        self._ended: set[tuple[str, int]] = set()
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
         self._task = self._progress.add_task("jobs finished", total=total)
         self._line = Text()
@@ -57,8 +58,9 @@ class LiveJobs:
         """Note where a job is."""
         known = event.data.get("stage", event.type) if event.type == "progress" else event.type
         self._states[job_id] = str(known)
-        if event.terminal:
-            self._progress.advance(self._task)
+        if event.terminal:  # a replay's stream begins with the run before
+            self._ended.add((job_id, event.run))
+            self._progress.update(self._task, completed=len(self._ended))
         counts = Counter(self._states.values())
         self._line.plain = "  ".join(f"{state} {count}" for state, count in sorted(counts.items()))
 
