@@ -31,7 +31,7 @@ class BilledCall:
     """One request for a generation, as the provider saw it."""
 
     id: str
-    """The provider's request id, also sent as `x-request-id`."""
+    """The provider's request id, also sent in the header that its wire format has for that."""
     number: int
     """1 for the first call of this bill; never used twice in one bill, not after a restart or a reset."""
     wire: str
@@ -46,6 +46,8 @@ class BilledCall:
     cached_input_tokens: int = 0
     visible_output_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     billed: bool = False
     """Whether the tokens are charged; true numbers, whatever a faulty usage told the client."""
     status: int | None = None
@@ -60,7 +62,8 @@ class BilledCall:
     @property
     def input_tokens(self) -> int:
         """All of the prompt, cached or not."""
-        return self.uncached_input_tokens + self.cached_input_tokens
+        written = self.cache_write_tokens + self.cache_write_1h_tokens
+        return self.uncached_input_tokens + self.cached_input_tokens + written
 
     @property
     def output_tokens(self) -> int:
@@ -73,6 +76,8 @@ class BilledCall:
         self.cached_input_tokens = usage.cached_input_tokens
         self.visible_output_tokens = usage.visible_output_tokens
         self.reasoning_tokens = usage.reasoning_tokens
+        self.cache_write_tokens = usage.cache_write_tokens
+        self.cache_write_1h_tokens = usage.cache_write_1h_tokens
 
 
 _FIELDS = frozenset(field.name for field in fields(BilledCall))

@@ -22,8 +22,9 @@ import orjson
 from penstock_simulator.ask import Problem, RefusedError, Request
 from penstock_simulator.bill import call_to_json
 from penstock_simulator.faults import FAULTS
-from penstock_simulator.provider import MODELS, Provider
+from penstock_simulator.provider import Provider
 from penstock_simulator.script import Rule
+from penstock_simulator.wire import openai_kept
 
 PREFIX = "/_simulator/"
 
@@ -48,10 +49,11 @@ class Control:
         try:
             if request.path.startswith(PREFIX):
                 return self._own(request)
-            return self._models(request)
+            return self._others(request)
         except RefusedError as refused:
-            wire = self._provider.wires[0]
-            return refused.problem.status, orjson.dumps(wire.error(refused.problem))
+            wire = self._provider.wire_like(request)
+            problem = wire.worded(refused.problem)
+            return problem.status, orjson.dumps(wire.error(problem, ""))
 
     def _own(self, request: Request) -> tuple[int, bytes]:
         route = self._routes.get((request.method, request.path.removeprefix(PREFIX).rstrip("/")))
@@ -62,11 +64,16 @@ class Control:
         except ValueError as error:
             raise RefusedError(Problem(400, f"simulator: {error}", type="simulator_error")) from error
 
-    def _models(self, request: Request) -> tuple[int, bytes]:
+    def _others(self, request: Request) -> tuple[int, bytes]:
+        """What belongs to a provider's API and generates nothing: kept answers, lists of models."""
+        api_key = self._provider.settings.api_key
+        kept = openai_kept.answer(request, self._provider.stored, api_key)
+        if kept is not None:
+            return 200, orjson.dumps(kept)
         for wire in self._provider.wires:
-            if request.method == "GET" and request.path in wire.lists:
-                wire.authorize(request, self._provider.settings.api_key)
-                names = list(self._provider.settings.models or MODELS)
+            if request.method == "GET" and wire.lists(request):
+                wire.authorize(request, api_key)
+                names = self._provider.settings.models or wire.known_models
                 return 200, orjson.dumps(wire.models(names))
         message = f"Invalid URL ({request.method} {request.path})"
         raise RefusedError(Problem(404, message, code="unknown_url"))

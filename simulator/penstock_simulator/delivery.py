@@ -78,6 +78,38 @@ class Repeat:
 Step = Send | Pause | Charge | Hang | Cut | Repeat
 
 
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How the events of a stream stand in its body."""
+
+    content_type: str
+    before: bytes
+    after: bytes
+    comment: bytes
+    """What a client must read over: a comment, or a blank line where there are none."""
+    named: bool = False
+    """Whether each event's `type` stands in a line of its own before it."""
+    opening: bytes = b""
+    """Before the first event."""
+    between: bytes = b""
+    """Before each event but the first."""
+    closing: bytes = b""
+    """After the last event, whatever ends the stream there."""
+
+    def frame(self, data: bytes, kind: str, *, first: bool) -> bytes:
+        """The event *data* of the type *kind* in its place."""
+        name = b"event: " + kind.encode() + b"\n" if self.named else b""
+        return (self.opening if first else self.between) + name + self.before + data + self.after
+
+
+EVENTS = Framing("text/event-stream; charset=utf-8", b"data: ", b"\n\n", b": keep-alive\n\n")
+"""Server-sent events without names."""
+LINES = Framing("application/x-ndjson", b"", b"\n", b"\n")
+"""One JSON document a line."""
+ARRAY = Framing("application/json; charset=UTF-8", b"", b"", b"\n", opening=b"[", between=b",\r\n", closing=b"]\n")
+"""One JSON array, sent item by item."""
+
+
 @dataclass(slots=True)
 class Packet:
     """An answer in bytes: for a stream one frame for each event, else one frame."""
@@ -90,6 +122,7 @@ class Packet:
     latency_s: float = 0.0
     declared_length: int | None = None
     """A `content-length` other than the true one; None for the truth."""
+    framing: Framing = EVENTS
 
     @property
     def body(self) -> bytes:
@@ -126,7 +159,8 @@ class Delivery:
     latency_s: float
     streamed: bool
     generated: bool = True
-    """False for an error answer: nothing was generated, nothing is charged."""
+    """False for an error answer, and for one that is generated later: nothing is charged with it."""
+    framing: Framing = EVENTS
 
     @property
     def wire(self) -> bytes:
@@ -146,7 +180,7 @@ def chunk(data: bytes) -> bytes:
 
 def deliver(packet: Packet, *, generated: bool) -> Delivery:
     """*packet* made ready for the wire."""
-    return Delivery(packet.head(), packet.chunks(), packet.latency_s, packet.streamed, generated)
+    return Delivery(packet.head(), packet.chunks(), packet.latency_s, packet.streamed, generated, packet.framing)
 
 
 def plain_steps(delivery: Delivery) -> list[Step]:

@@ -103,10 +103,10 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer, or wait until the request before is answered."""
-        path = self._url.decode("latin-1").partition("?")[0]
+        path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode("latin-1")
         keep_alive = self._parser.should_keep_alive()
-        request = Request(method, path, self._headers, b"".join(self._body), keep_alive)
+        request = Request(method, path, self._headers, b"".join(self._body), keep_alive, query)
         self._begin()
         if self._task is None:
             self._answer(request)
@@ -126,6 +126,9 @@ class HttpProtocol(asyncio.Protocol):
             self._write_plain(status, body, keep_alive=request.keep_alive)
             return
         performance = self._provider.handle(wire, request)
+        if performance.due_in_s is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(performance.due_in_s, self._provider.complete, performance)
         if all(type(step) in _INSTANT for step in performance.steps):
             self._play_at_once(performance, request.keep_alive)
             return

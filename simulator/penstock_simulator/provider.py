@@ -4,6 +4,7 @@
 2. Ask the script what should go wrong.
 3. Answer, cap the answer at the output limit, let answer faults at it.
 4. Count tokens, write documents, let document faults at them; then bytes, then steps.
+5. An answer that is made in the background is kept, and charged when its time has come.
 The bill has the true token counts: faults that falsify usage do so in the documents only.
 """
 
@@ -12,32 +13,26 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 from penstock_simulator import serializing, tokens
 from penstock_simulator.answers import Answers, real_answer
-from penstock_simulator.ask import Answer, Ask, Problem, RefusedError, Request, Usage
+from penstock_simulator.ask import Answer, Ask, Problem, RefusedError, Request, Usage, trouble
 from penstock_simulator.bill import Bill, BilledCall
 from penstock_simulator.delivery import Charge, Cut, Packet, Step, deliver, plain_steps
 from penstock_simulator.faults import Fault, Stage
 from penstock_simulator.faults.kinds import Documents
 from penstock_simulator.faults.spec import FaultSpecError
 from penstock_simulator.latency import Latency
+from penstock_simulator.prefix_cache import NO_PREFIX, Prefix, PrefixCache, prompt_of
 from penstock_simulator.rate import RateLimits
 from penstock_simulator.script import Plan, Script
 from penstock_simulator.stats import Stats
+from penstock_simulator.stored import StoredAnswers
 from penstock_simulator.wire import Wire
-from penstock_simulator.wire.openai_request import is_reasoning
-
-MODELS = ("gpt-4o-mini", "gpt-4o", "o3-sim", "sim")
-"""The models that are listed when no others are named."""
-_EFFORT_TOKENS = {"none": 0, "minimal": 64, "low": 128, "medium": 320, "high": 832, "xhigh": 1600}
-_TOKENS_PER_MESSAGE = 3
-"""What OpenAI counts for the frame of each message, and once more for the start of the answer."""
-
 
 _NO_USAGE = Usage()
 
@@ -72,6 +67,11 @@ class Performance:
     call: BilledCall
     steps: list[Step]
     charged: Usage = _NO_USAGE
+    prefix: Prefix = NO_PREFIX
+    """What of the prompt is cached once the call is charged."""
+    due_in_s: float | None = None
+    """When to `complete` a generation that goes on behind the connection; None for all others."""
+    billed_later: bool = False
 
 
 class Provider:
@@ -84,7 +84,8 @@ class Provider:
         self.stats = Stats()
         self.script = Script(settings.seed)
         self._limits = RateLimits(settings.requests_per_min, settings.tokens_per_min)
-        self._prefixes = tokens.PrefixCache()
+        self._prefixes = PrefixCache()
+        self.stored = StoredAnswers(settings.clock)
         self._random = self._seeded()
 
     def wire_for(self, method: str, path: str) -> Wire | None:
@@ -93,6 +94,10 @@ class Provider:
             if wire.serves(method, path):
                 return wire
         return None
+
+    def wire_like(self, request: Request) -> Wire:
+        """The wire format in which an error for *request* is best told: the one whose place it is in, or the first."""
+        return next((wire for wire in self.wires if wire.owns(request)), self.wires[0])
 
     def handle(self, wire: Wire, request: Request) -> Performance:
         """The steps that answer *request*. The call counts as in flight until `finish`."""
@@ -105,7 +110,7 @@ class Provider:
             call.fault = "+".join(fault.name for fault in plan.faults) or None
             return self._perform(wire, request, ask, call, plan)
         except RefusedError as refused:
-            return self._refusal(wire, request, call, refused.problem)
+            return self._refusal(wire, request, call, wire.worded(refused.problem))
         except FaultSpecError as error:
             problem = Problem(400, f"simulator: {error}", type="simulator_error", code="bad_fault_spec")
             return self._refusal(wire, request, call, problem)
@@ -120,8 +125,16 @@ class Provider:
         if not call.billed:
             call.billed = True
             call.charge(performance.charged)
+            self._prefixes.remember(performance.prefix, self.settings.clock())
             self.stats.billed_calls += 1
             self.stats.billed_tokens += call.input_tokens + call.output_tokens
+
+    def complete(self, performance: Performance) -> None:
+        """The time of a generation in the background has come: it is charged, unless it was cancelled in the queue."""
+        if performance.billed_later and self.stored.costs(performance.call.response_id):
+            self.charge(performance)
+            self.bill.write(performance.call)
+        self.stored.finish(performance.call.response_id)
 
     def finish(self, performance: Performance, outcome: str, sent_bytes: int) -> None:
         """The call is over, as *outcome* says; a client that left in mid-generation is charged in full."""
@@ -146,6 +159,7 @@ class Provider:
         self.bill.clear()
         self._limits.reset()
         self._prefixes.clear()
+        self.stored.clear()
         self._random = self._seeded()
 
     def _seeded(self) -> Random:
@@ -161,7 +175,7 @@ class Provider:
             model="",
             started_at_ms=int(self.settings.clock() * 1000),
             caller_id=request.headers.get("x-client-request-id") or request.headers.get("x-penstock-call-id"),
-            response_id="chatcmpl-" + digest[32:],
+            response_id=wire.response_id(digest[32:]),
         )
         self.bill.add(call)
         self.stats.began()
@@ -170,31 +184,50 @@ class Provider:
     def _perform(self, wire: Wire, request: Request, ask: Ask, call: BilledCall, plan: Plan) -> Performance:
         for fault in _at(plan.faults, Stage.REFUSE):
             raise RefusedError(fault.kind.apply(fault.params, ask))
-        prompt_tokens, cached = self._measure(ask)
-        self._check_size(ask, prompt_tokens)
+        prompt_tokens, prefix = self._measure(wire, ask)
+        self._check(wire, ask, prompt_tokens)
         amount = prompt_tokens + (ask.max_output_tokens or 0)
-        limit_headers = self._limits.admit(ask.model, amount, self.settings.clock())
+        standings = self._limits.admit(ask.model, amount, self.settings.clock())
         answer, visible = self._answer(ask, plan)
-        usage = Usage(prompt_tokens - cached, cached, visible, answer.reasoning_tokens)
+        usage = _usage(prompt_tokens, prefix, visible, answer.reasoning_tokens)
         documents = self._documents(wire, ask, answer, usage, call)
         for fault in _at(plan.faults, Stage.DOCUMENT):
             documents = fault.kind.apply(fault.params, documents)
         latency_s = self.settings.latency.draw_s(self._random)
-        headers = {**_headers(call, latency_s), **limit_headers}
-        packet = serializing.packet(wire, documents, headers, request.keep_alive, latency_s)
-        steps = _play(packet, plan.faults, call, request.keep_alive)
+        later = ask.store and self._keep(documents, call, latency_s)
+        headers = {**wire.headers(call, latency_s), **wire.limit_headers(standings)}
+        sent_in_s = latency_s if ask.stream or not later else 0.0
+        packet = serializing.packet(documents, headers, request.keep_alive, sent_in_s)
+        steps = _play(packet, plan.faults, call, request.keep_alive, generated=not later)
         self._count_faults(plan.faults)
-        return Performance(call, steps, usage)
+        billed_later = later and all(fault.billed for fault in plan.faults)
+        return Performance(call, steps, usage, prefix, latency_s if later else None, billed_later)
 
     def _documents(self, wire: Wire, ask: Ask, answer: Answer, usage: Usage, call: BilledCall) -> Documents:
         items = wire.stream(ask, answer, usage, call) if ask.stream else [wire.whole(ask, answer, usage, call)]
-        return Documents(items, ask.stream, wire.usage_key, wire.terminal_frame if ask.stream else b"", ask)
+        framing = wire.framing(ask)
+        return Documents(items, ask.stream, framing, ask, wire, framing.closing if ask.stream else b"")
+
+    def _keep(self, documents: Documents, call: BilledCall, latency_s: float) -> bool:
+        """Keep the answer; True if it is made in the background, so that only its beginning is sent now."""
+        document = documents.items[-1].get("response") if documents.streamed else documents.items[0]
+        if not isinstance(document, dict) or call.response_id is None:
+            return False
+        background = documents.ask.background
+        begun = self.stored.keep(call.response_id, document, latency_s, background=background)
+        if background and not documents.streamed:
+            documents.items = [begun]
+        return background
 
     def _refusal(self, wire: Wire, request: Request, call: BilledCall, problem: Problem) -> Performance:
         call.status, call.response_id = problem.status, None
-        headers = {**_headers(call, 0.0), **problem.headers, "content-type": "application/json"}
-        body = serializing.dumps(wire.error(problem))
+        headers = {**wire.headers(call, 0.0), **problem.headers}
+        body = serializing.dumps(wire.error(problem, call.id))
         packet = Packet(problem.status, headers, [body], keep_alive=request.keep_alive)
+        if problem.status == 200 and call.stream:
+            framing = wire.framing(wire.read(request))
+            headers["content-type"] = framing.content_type
+            packet.frames, packet.streamed = [framing.frame(body, "message", first=True) + framing.closing], True
         if call.fault is not None:
             self.stats.faults[call.fault] += 1
         return Performance(call, plain_steps(deliver(packet, generated=False)))
@@ -205,56 +238,51 @@ class Provider:
 
     def _answer(self, ask: Ask, plan: Plan) -> tuple[Answer, int]:
         """The answer as it will be sent, and its visible tokens."""
-        reasoning = _EFFORT_TOKENS.get(ask.reasoning_effort or "", 320) if is_reasoning(ask.model) else 0
         text = _scripted(plan.answer) if plan.answer is not None else self.settings.answers(ask)
-        answer = _capped(Answer(text, reasoning_tokens=reasoning), ask.max_output_tokens)
+        answer = _capped(Answer(text, reasoning_tokens=ask.reasoning_tokens), ask.max_output_tokens)
         for fault in _at(plan.faults, Stage.ANSWER):
             answer = fault.kind.apply(fault.params, ask, answer)
         shown = answer.content if answer.content is not None else answer.refusal or ""
+        for tool_call in answer.tool_calls:
+            shown += tool_call.name + tool_call.arguments
         return answer, tokens.count(shown) if self.settings.count_tokens else len(shown) // 4 + 1
 
-    def _measure(self, ask: Ask) -> tuple[int, int]:
-        """Tokens of the prompt, and how many of them are cached."""
+    def _measure(self, wire: Wire, ask: Ask) -> tuple[int, Prefix]:
+        """Tokens of the prompt, and what of it is cached."""
         if not self.settings.count_tokens:
-            return sum(len(message.text) for message in ask.messages) // 4 + 1, 0
-        schema = serializing.dumps(ask.schema).decode() if ask.schema is not None else ""
-        parts = tokens.pieces(schema)
-        for message in ask.messages:
-            parts += [message.role, *tokens.pieces(message.text)]
-        frame = _TOKENS_PER_MESSAGE * (len(ask.messages) + 1)
-        return len(parts) + frame, self._prefixes.look_up(f"{ask.model}\0{ask.cache_key}", parts)
+            return sum(len(message.text) for message in ask.messages) // 4 + 1, NO_PREFIX
+        prompt = prompt_of(ask, serializing.dumps(ask.schema).decode() if ask.schema is not None else "")
+        rule = wire.cache_rule(ask)
+        if rule is None:
+            return prompt.tokens, NO_PREFIX
+        scope = f"{wire.name}\0{ask.model}\0{ask.cache_key}"
+        return prompt.tokens, self._prefixes.look_up(scope, prompt, rule, self.settings.clock())
 
-    def _check_size(self, ask: Ask, prompt_tokens: int) -> None:
-        window = self.settings.context_tokens
-        output = ask.max_output_tokens or 0
+    def _check(self, wire: Wire, ask: Ask, prompt_tokens: int) -> None:
         if self.settings.models is not None and ask.model not in self.settings.models:
-            message = f"The model `{ask.model}` does not exist or you do not have access to it."
-            raise RefusedError(Problem(404, message, code="model_not_found"))
-        if prompt_tokens + output <= window:
-            return
-        message = (
-            f"This model's maximum context length is {window} tokens. However, you requested "
-            f"{prompt_tokens + output} tokens ({prompt_tokens} in the messages, {output} in the completion). "
-            "Please reduce the length of the messages or completion."
-        )
-        raise RefusedError(Problem(400, message, param="messages", code="context_length_exceeded"))
+            raise RefusedError(trouble("model_not_found", model=ask.model))
+        problem = wire.too_long(ask, prompt_tokens, self.settings.context_tokens)
+        if problem is not None:
+            raise RefusedError(replace(problem, facts={"model": ask.model, **problem.facts}))
 
 
 def _at(faults: tuple[Fault, ...], stage: Stage) -> tuple[Fault, ...]:
     return tuple(fault for fault in faults if fault.kind.stage is stage) if faults else ()
 
 
-def _play(packet: Packet, faults: tuple[Fault, ...], call: BilledCall, keep_alive: bool) -> list[Step]:
+def _play(
+    packet: Packet, faults: tuple[Fault, ...], call: BilledCall, keep_alive: bool, *, generated: bool
+) -> list[Step]:
     for fault in _at(faults, Stage.BYTES):
         packet = fault.kind.apply(fault.params, packet)
     call.status = packet.status
-    delivery = deliver(packet, generated=True)
+    delivery = deliver(packet, generated=generated)
     steps = plain_steps(delivery)
     for fault in _at(faults, Stage.DELIVERY):
         steps = fault.kind.apply(fault.params, delivery)
     if keep_alive and not packet.keep_alive:
         steps.append(Cut(reset=False))
-    return _charged(steps, all(fault.billed for fault in faults))
+    return _charged(steps, generated and all(fault.billed for fault in faults))
 
 
 def _charged(steps: list[Step], billed: bool) -> list[Step]:
@@ -264,14 +292,9 @@ def _charged(steps: list[Step], billed: bool) -> list[Step]:
     return steps if any(isinstance(step, Charge) for step in steps) else [Charge(), *steps]
 
 
-def _headers(call: BilledCall, latency_s: float) -> dict[str, str]:
-    return {
-        "content-type": "application/json",
-        "x-request-id": call.id,
-        "openai-processing-ms": str(int(latency_s * 1000)),
-        "openai-version": "2020-10-01",
-        "server": "penstock-simulator",
-    }
+def _usage(prompt_tokens: int, prefix: Prefix, visible: int, reasoning: int) -> Usage:
+    uncached = prompt_tokens - prefix.cached - prefix.writes_5m - prefix.writes_1h
+    return Usage(uncached, prefix.cached, visible, reasoning, prefix.writes_5m, prefix.writes_1h)
 
 
 def _scripted(answer: Any) -> str:

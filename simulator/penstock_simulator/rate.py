@@ -1,4 +1,4 @@
-"""A provider's rate limits: requests and tokens per minute, with OpenAI's headers.
+"""A provider's rate limits: requests and tokens per minute.
 
 Each limit is a bucket that holds a minute's worth and refills evenly. As at OpenAI, a call counts its prompt
 and its output cap when it is let in, whatever it generates, and a refused call counts nothing.
@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock_simulator.ask import Problem, RefusedError
+from penstock_simulator.ask import RefusedError, trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one limit stands, for the headers that tell of it."""
+
+    name: str
+    """`requests` or `tokens`."""
+    limit: int
+    remaining: int
+    full_in_s: float
+    """Seconds until nothing of it is used."""
 
 
 @dataclass(slots=True)
@@ -49,40 +61,29 @@ class RateLimits:
         """Fill all buckets."""
         self._buckets = {name: _Bucket(limit, float(limit)) for name, limit in self._limits.items()}
 
-    def admit(self, model: str, tokens: int, now_s: float) -> dict[str, str]:
-        """Let a call of *tokens* in and tell what is left as headers; RefusedError with 429 if it does not fit."""
+    def admit(self, model: str, tokens: int, now_s: float) -> tuple[Standing, ...]:
+        """Let a call of *tokens* in and tell what is left; RefusedError with how long to wait if it does not fit."""
         if not self._buckets:
-            return {}
+            return ()
         amounts = {"requests": 1, "tokens": tokens}
         for name, bucket in self._buckets.items():
             bucket.refill(now_s)
             wait_s = bucket.wait_s(amounts[name])
             if wait_s > 0:
-                raise RefusedError(self._refusal(model, name, wait_s))
+                facts = {"model": model, "about": name, "limit": self._limits[name], "wait_s": wait_s}
+                raise RefusedError(trouble("rate_limit", **facts, standings=self._standings()))
         for name, bucket in self._buckets.items():
             bucket.level -= amounts[name]
-        return self._headers()
+        return self._standings()
 
-    def _refusal(self, model: str, name: str, wait_s: float) -> Problem:
-        limit = self._limits[name]
-        message = (
-            f"Rate limit reached for {model} in organization org-penstock on {name} per min: Limit {limit}. "
-            f"Please try again in {_duration(wait_s)}."
+    def _standings(self) -> tuple[Standing, ...]:
+        return tuple(
+            Standing(name, bucket.per_minute, max(int(bucket.level), 0), bucket.full_in_s())
+            for name, bucket in self._buckets.items()
         )
-        wait_ms = max(int(wait_s * 1000) + 1, 1)
-        headers = {**self._headers(), "retry-after": str(-(-wait_ms // 1000)), "retry-after-ms": str(wait_ms)}
-        return Problem(429, message, name, "rate_limit_exceeded", headers=headers)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {}
-        for name, bucket in self._buckets.items():
-            headers[f"x-ratelimit-limit-{name}"] = str(bucket.per_minute)
-            headers[f"x-ratelimit-remaining-{name}"] = str(max(int(bucket.level), 0))
-            headers[f"x-ratelimit-reset-{name}"] = _duration(bucket.full_in_s())
-        return headers
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`20ms`, `1.5s` or `6m0s`, as OpenAI writes them."""
     if seconds < 1:
         return f"{max(int(seconds * 1000), 0)}ms"

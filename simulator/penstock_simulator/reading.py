@@ -18,6 +18,7 @@ DEFAULT_WORDS = 60
 MARKER = re.compile(r"\[\[simulate:\s*(.*?)\s*\]\]", re.DOTALL)
 """A fault asked for inside the text: `[[simulate: status=503 times=1]]`."""
 
+_TURNS = frozenset({"user", "assistant", "tool"})
 _TOKEN = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,64}")
 _JSON = json.JSONDecoder()
 _MARKER_LINE_CHARS = 96
@@ -46,7 +47,7 @@ def split_prompt(ask: Ask) -> tuple[str, str]:
     A later turn, in which the text is only talked about, does not take its place.
     """
     texts = [message.text for message in ask.messages if message.role == "user"]
-    said = [message.text for message in ask.messages if message.role not in {"user", "assistant"}]
+    said = [message.text for message in ask.messages if message.role not in _TURNS]
     for user in reversed(texts):
         text = _fenced(user)
         if text is not None:

@@ -17,7 +17,7 @@ from penstock_simulator.protocol import HttpProtocol
 from penstock_simulator.provider import Provider, Settings
 from penstock_simulator.script import load_script
 from penstock_simulator.stats import Stats
-from penstock_simulator.wire.openai_chat import OpenAIChat
+from penstock_simulator.wire.families import WIRES
 
 _POLL_S = 0.005
 
@@ -63,7 +63,7 @@ class Simulator:
             tokens_per_min=tokens_per_min,
             count_tokens=answers != "fixed",
         )
-        self._provider = Provider(settings, (OpenAIChat(),), Bill(None if bill is None else Path(bill)))
+        self._provider = Provider(settings, WIRES, Bill(None if bill is None else Path(bill)))
         self._control = Control(self._provider)
         self._connections: set[HttpProtocol] = set()
         self._server: asyncio.Server | None = None

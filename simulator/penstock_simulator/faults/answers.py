@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from penstock_simulator.ask import Answer, Ask
-from penstock_simulator.faults.kinds import Params
+from penstock_simulator.ask import Answer, Ask, ToolCall
+from penstock_simulator.faults.kinds import FaultSpecError, Params
 from penstock_simulator.reading import source_text
 from penstock_simulator.tokens import cut, pieces
 
@@ -24,6 +24,14 @@ _INJECTION = (
 def refusal(params: Params, _ask: Ask, _answer: Answer) -> Answer:
     """No content; the refusal in its own field, the stop reason still `stop`."""
     return Answer(None, refusal=params.text("text"))
+
+
+def tool_call(params: Params, ask: Ask, answer: Answer) -> Answer:
+    """A call of the tool that is named, or of the first; FaultSpecError when the request offers none."""
+    if not ask.tools:
+        raise FaultSpecError("tool-call: the request offers no tools")
+    call = ToolCall(params.text("name") or ask.tools[0].name, params.text("arguments"))
+    return Answer(None, finish="tool_calls", tool_calls=(call,), reasoning_tokens=answer.reasoning_tokens)
 
 
 def content_filter(params: Params, _ask: Ask, answer: Answer) -> Answer:

@@ -52,7 +52,7 @@ def slow_events(params: Params, delivery: Delivery) -> list[Step]:
 
 def comments_only(params: Params, delivery: Delivery) -> list[Step]:
     """A stream of keep-alive comments and nothing else, until the client leaves."""
-    return [*delivery.opening(), Send(_stream_head(delivery)), _forever(b": keep-alive\n\n", params)]
+    return [*delivery.opening(), Send(_stream_head(delivery)), _forever(delivery.framing.comment, params)]
 
 
 def endless_events(params: Params, delivery: Delivery) -> list[Step]:
@@ -89,9 +89,10 @@ def cut_last(params: Params, delivery: Delivery) -> list[Step]:
 
 def huge_body(params: Params, delivery: Delivery) -> list[Step]:
     """A chunked body of one JSON string, so many MiB long, on one line."""
-    opening = b'data: {"x":"' if delivery.streamed else b'{"x":"'
+    framing = delivery.framing
+    opening = framing.opening + framing.before + b'{"x":"' if delivery.streamed else b'{"x":"'
     times = max(params.integer("mib") * _MIB // len(_BLOCK), 1)
-    closing = b'"}\n\n' if delivery.streamed else b'"}'
+    closing = b'"}' + framing.after if delivery.streamed else b'"}'
     return [
         *delivery.opening(),
         Send(_stream_head(delivery) + chunk(opening)),

@@ -8,10 +8,16 @@ from enum import StrEnum
 from typing import Any
 
 from penstock_simulator.ask import Answer, Ask, JsonObject, Problem
-from penstock_simulator.delivery import Delivery, Packet, Step
+from penstock_simulator.delivery import Delivery, Framing, Packet, Step
 from penstock_simulator.latency import parse_duration_s
+from penstock_simulator.wire import Wire
+from penstock_simulator.wire.shape import Shape
 
 Value = str | int | float | bool
+
+
+class FaultSpecError(ValueError):
+    """A fault was asked for that does not exist, or with a parameter it does not have, or where it cannot be."""
 
 
 class Stage(StrEnum):
@@ -39,9 +45,18 @@ class Documents:
 
     items: list[JsonObject]
     streamed: bool
-    usage_key: str
-    terminal_frame: bytes
+    framing: Framing
     ask: Ask
+    wire: Wire
+    closing: bytes = b""
+    """What ends a stream after the last event; empty when the last event does."""
+    odd_numbers: bool = False
+    """Whether there are numbers that JSON does not have."""
+
+    @property
+    def shape(self) -> Shape:
+        """Where the documents keep what is bent."""
+        return self.wire.shape
 
 
 RefuseFault = Callable[["Params", Ask], Problem]

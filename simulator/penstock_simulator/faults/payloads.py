@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from functools import lru_cache
@@ -10,6 +11,7 @@ from penstock_simulator.delivery import Packet
 from penstock_simulator.faults.kinds import Params
 
 _MIB = 1_048_576
+_ID = re.compile(rb'"(?:id|item_id|responseId|created_at)":"')
 _PAGE = (
     "<!DOCTYPE html><html><head><title>{status} {title}</title></head><body><center><h1>{status} {title}</h1>"
     "</center><hr><center>gateway</center></body></html>\n"
@@ -38,7 +40,8 @@ def content_type(params: Params, packet: Packet) -> Packet:
 def not_json(_params: Params, packet: Packet) -> Packet:
     """A body that is no JSON; in a stream one such event among the others."""
     if packet.streamed:
-        packet.frames.insert(len(packet.frames) // 2, b"data: {not json\n\n")
+        framing = packet.framing
+        packet.frames.insert(len(packet.frames) // 2, framing.between + framing.before + b"{not json" + framing.after)
         return packet
     return _replaced(packet, b"upstream connect error or disconnect/reset before headers", "application/json")
 
@@ -61,8 +64,8 @@ def short_body(params: Params, packet: Packet) -> Packet:
 
 
 def bad_utf8(_params: Params, packet: Packet) -> Packet:
-    """Bytes that are not UTF-8 inside the first string of the body."""
-    packet.frames = [frame.replace(b'"id":"', b'"id":"\xff\xfe', 1) for frame in packet.frames]
+    """Bytes that are not UTF-8 inside an id, or what stands for one."""
+    packet.frames = [_ID.sub(b"\\g<0>\xff\xfe", frame, count=1) for frame in packet.frames]
     return packet
 
 
@@ -94,7 +97,7 @@ def header(params: Params, packet: Packet) -> Packet:
 def comments(params: Params, packet: Packet) -> Packet:
     """Keep-alive comments before every event; to be ignored."""
     if packet.streamed:
-        note = b": keep-alive\n\n" * params.integer("count")
+        note = packet.framing.comment * params.integer("count")
         packet.frames = [note + frame for frame in packet.frames]
     return packet
 

@@ -18,14 +18,12 @@ from typing import Any
 import orjson
 
 from penstock_simulator.faults import FAULTS
-from penstock_simulator.faults.kinds import Fault, Params, convert
+from penstock_simulator.faults.kinds import Fault, FaultSpecError, Params, convert
+
+__all__ = ["HOW_OFTEN", "FaultSpecError", "fault", "fault_in_model_name", "parse"]
 
 HOW_OFTEN = frozenset({"times", "nth", "probability"})
 """Parameters that say how often a fault is played, not what it is."""
-
-
-class FaultSpecError(ValueError):
-    """A fault was asked for that does not exist, or with a parameter it does not have."""
 
 
 def parse(spec: Any) -> tuple[tuple[Fault, ...], dict[str, Any]]:

@@ -17,8 +17,8 @@ def _refuse(name: str, apply: Any, doc: str, params: Mapping[str, Value] = {}) -
     return FaultKind(name, Stage.REFUSE, doc, apply, params, billed=False)
 
 
-def _answer(name: str, apply: Any, doc: str, **params: Value) -> FaultKind:
-    return FaultKind(name, Stage.ANSWER, doc, apply, params)
+def _answer(kind: str, apply: Any, doc: str, /, **params: Value) -> FaultKind:
+    return FaultKind(kind, Stage.ANSWER, doc, apply, params)
 
 
 def _document(name: str, apply: Any, doc: str, **params: Value) -> FaultKind:
@@ -35,18 +35,19 @@ def _wire(name: str, apply: Any, doc: str, /, billed: bool = True, **params: Val
 
 ROWS: tuple[FaultKind, ...] = (
     _refuse("status", refusals.status, "an error status; retry-after takes s, text, or date+30", _STATUS),
-    _refuse("rate-limit", refusals.rate_limit, "429 rate_limit_exceeded", _RETRY_1S),
-    _refuse("slow-down", refusals.slow_down, "429 slow_down: the rate rose too fast", _RETRY_1S),
-    _refuse("quota", refusals.quota, "429 insufficient_quota: waiting does not help", _RETRY),
-    _refuse("overloaded", refusals.overloaded, "503 server_is_overloaded", _RETRY),
-    _refuse("invalid-key", refusals.invalid_key, "401 invalid_api_key"),
-    _refuse("model-not-found", refusals.model_not_found, "404 model_not_found"),
-    _refuse("context-length", refusals.context_length, "400 context_length_exceeded", {"limit": 8192}),
-    _refuse("schema-unsupported", refusals.schema_unsupported, "400: the schema is outside the strict subset"),
-    _refuse("content-policy", refusals.content_policy, "400 invalid_prompt: the prompt was flagged"),
+    _refuse("rate-limit", refusals.of_kind("rate_limit"), "429: the rate is used up", _RETRY_1S),
+    _refuse("slow-down", refusals.of_kind("slow_down"), "429: the rate rose too fast", _RETRY_1S),
+    _refuse("quota", refusals.of_kind("quota"), "429: money is used up, waiting does not help", _RETRY),
+    _refuse("overloaded", refusals.of_kind("overloaded"), "503 (Anthropic: 529): short of machines", _RETRY),
+    _refuse("invalid-key", refusals.of_kind("invalid_key"), "401 (Gemini: 400): a wrong key"),
+    _refuse("model-not-found", refusals.of_kind("model_not_found"), "404: no such model or deployment"),
+    _refuse("context-length", refusals.context_length, "400: the prompt is too long", {"limit": 8192}),
+    _refuse("schema-unsupported", refusals.of_kind("schema"), "400: the schema is outside what the provider takes"),
+    _refuse("content-policy", refusals.of_kind("content_policy"), "the prompt was flagged: 400 (Gemini: 200)"),
     _answer(
         "refusal", answers.refusal, "a refusal in place of content, stop reason `stop`", text="I can't help with that."
     ),
+    _answer("tool-call", answers.tool_call, "a call of an offered tool instead of text", name="", arguments="{}"),
     _answer("content-filter", answers.content_filter, "text cut, stop reason `content_filter`", at=0.5),
     _answer("length", answers.length, "text cut, stop reason `length`", at=0.5),
     _answer("reasoning-only", answers.reasoning_ate_all, "empty text, stop reason `length`: reasoning took the cap"),
@@ -84,7 +85,7 @@ ROWS: tuple[FaultKind, ...] = (
     _document("usage-over", documents.usage_over, "token counts above the output cap", factor=10),
     _document("usage-unequal", documents.usage_unequal, "a total that is not the sum"),
     _document("usage-early", documents.usage_early, "other counts in the first event of a stream"),
-    _document("no-choices", documents.no_choices, "an empty list of choices"),
+    _document("no-choices", documents.no_choices, "no choices, candidates, output or blocks"),
     _document("error-in-200", documents.error_in_200, "an error object under status 200", type="server_error", code=""),
     _document(
         "error-in-stream", documents.error_in_stream, "half a stream, then an error event", type="server_error", code=""

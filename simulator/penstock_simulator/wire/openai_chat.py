@@ -7,27 +7,51 @@ last event without choices, only when asked for.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from penstock_simulator.ask import Answer, Ask, JsonObject, Problem, RefusedError, Request, Usage
+from penstock_simulator.ask import Answer, Ask, JsonObject, Request, ToolCall, Usage
 from penstock_simulator.bill import BilledCall
-from penstock_simulator.tokens import pieces
+from penstock_simulator.delivery import EVENTS, Framing
+from penstock_simulator.tokens import portions
 from penstock_simulator.wire import openai_request
+from penstock_simulator.wire.openai_family import OpenAIFamily
+from penstock_simulator.wire.shape import Shape
 
-_PIECES_PER_EVENT = 4
-_MOST_EVENTS = 2000
-"""Megabytes come in larger pieces: a quarter of a million events take seconds to write."""
 _FINGERPRINT = "fp_penstock"
+FRAMING = replace(EVENTS, closing=b"data: [DONE]\n\n")
 
 
-class OpenAIChat:
+def _is_content(event: JsonObject) -> bool:
+    deltas = [choice.get("delta", {}) for choice in event.get("choices", [])]
+    return any(delta.get("content") or delta.get("refusal") or delta.get("tool_calls") for delta in deltas)
+
+
+def _is_finish(event: JsonObject) -> bool:
+    return any(choice.get("finish_reason") for choice in event.get("choices", []))
+
+
+def _unmarked(events: list[JsonObject]) -> list[JsonObject]:
+    """The mark is the closing line of the stream."""
+    return events
+
+
+SHAPE = Shape(
+    usage_paths=(("usage",),),
+    model_paths=(("model",),),
+    is_content=_is_content,
+    is_finish=_is_finish,
+    hollow=lambda document: {**document, "choices": []},
+    stranger={"object": "chat.completion.telemetry", "choices": [], "payload": {"x": 1}},
+    unmarked=_unmarked,
+)
+
+
+class OpenAIChat(OpenAIFamily):
     """The wire format of OpenAI's Chat Completions."""
 
     name = "openai_chat"
-    usage_key = "usage"
-    terminal_frame = b"data: [DONE]\n\n"
-    stream_content_type = "text/event-stream; charset=utf-8"
-    lists = frozenset({"/v1/models", "/models"})
+    shape = SHAPE
     _paths = frozenset({"/v1/chat/completions", "/chat/completions"})
 
     def serves(self, method: str, path: str) -> bool:
@@ -38,17 +62,13 @@ class OpenAIChat:
         """See `openai_request.read`."""
         return openai_request.read(request)
 
-    def authorize(self, request: Request, api_key: str | None) -> None:
-        """401 without a bearer token, and 401 `invalid_api_key` with another than *api_key*."""
-        if api_key is None:
-            return
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            message = "You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`."
-            raise RefusedError(Problem(401, message))
-        if token.strip() != api_key:
-            message = f"Incorrect API key provided: {_masked(token.strip())}."
-            raise RefusedError(Problem(401, message, code="invalid_api_key"))
+    def response_id(self, digest: str) -> str | None:
+        """`chatcmpl-` and 24 hex digits."""
+        return "chatcmpl-" + digest[:24]
+
+    def framing(self, _ask: Ask) -> Framing:
+        """Unnamed server-sent events, and `[DONE]`."""
+        return FRAMING
 
     def whole(self, ask: Ask, answer: Answer, usage: Usage, call: BilledCall) -> JsonObject:
         """One `chat.completion` object."""
@@ -58,10 +78,12 @@ class OpenAIChat:
             "refusal": answer.refusal,
             "annotations": [],
         }
+        if answer.tool_calls:
+            message["tool_calls"] = [_tool_call(call, *numbered) for numbered in enumerate(answer.tool_calls)]
         return {
             **_head(ask, call, "chat.completion"),
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish}],
-            "usage": _usage(usage),
+            "usage": usage_object(usage),
         }
 
     def stream(self, ask: Ask, answer: Answer, usage: Usage, call: BilledCall) -> list[JsonObject]:
@@ -71,33 +93,32 @@ class OpenAIChat:
             head["usage"] = None
         events = [_event(head, {"role": "assistant", "content": "", "refusal": None})]
         key, text = ("refusal", answer.refusal) if answer.refusal is not None else ("content", answer.content)
-        parts = pieces(text or "")
-        size = max(_PIECES_PER_EVENT, len(parts) // _MOST_EVENTS)
-        events += [_event(head, {key: "".join(parts[start : start + size])}) for start in range(0, len(parts), size)]
+        events += [_event(head, {key: part}) for part in portions(text or "")]
+        for index, tool_call in enumerate(answer.tool_calls):
+            events += [_event(head, {"tool_calls": [delta]}) for delta in _tool_deltas(call, index, tool_call)]
         events.append(_event(head, {}, answer.finish))
         if ask.include_usage:
-            events.append({**head, "choices": [], "usage": _usage(usage)})
+            events.append({**head, "choices": [], "usage": usage_object(usage)})
         return events
 
-    def frame(self, event: bytes, document: JsonObject) -> bytes:
-        """An unnamed server-sent event."""
-        return b"data: " + event + b"\n\n"
 
-    def error(self, problem: Problem) -> JsonObject:
-        """`{"error": {message, type, param, code}}`."""
-        return {
-            "error": {
-                "message": problem.message,
-                "type": problem.type,
-                "param": problem.param,
-                "code": problem.code,
-            }
-        }
-
-    def models(self, names: list[str]) -> JsonObject:
-        """The list of model objects."""
-        data = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "penstock"} for name in names]
-        return {"object": "list", "data": data}
+def usage_object(usage: Usage) -> JsonObject:
+    """Cached tokens within the prompt's, reasoning within the completion's."""
+    details = {"cached_tokens": usage.cached_input_tokens, "audio_tokens": 0}
+    if usage.cache_write_tokens:
+        details["cache_write_tokens"] = usage.cache_write_tokens
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": details,
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
 
 
 def _head(ask: Ask, call: BilledCall, kind: str) -> dict[str, Any]:
@@ -115,20 +136,11 @@ def _event(head: dict[str, Any], delta: dict[str, Any], finish: str | None = Non
     return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
 
-def _usage(usage: Usage) -> JsonObject:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+def _tool_call(call: BilledCall, index: int, tool_call: ToolCall) -> JsonObject:
+    function = {"name": tool_call.name, "arguments": tool_call.arguments}
+    return {"id": f"call_{call.id[-22:]}{index:02}", "type": "function", "function": function}
 
 
-def _masked(token: str) -> str:
-    return f"{token[:3]}{'*' * 8}{token[-4:]}" if len(token) > 12 else "*" * len(token)
+def _tool_deltas(call: BilledCall, index: int, tool_call: ToolCall) -> list[JsonObject]:
+    opening = {"index": index, **_tool_call(call, index, ToolCall(tool_call.name, ""))}
+    return [opening, *({"index": index, "function": {"arguments": part}} for part in portions(tool_call.arguments))]

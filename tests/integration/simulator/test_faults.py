@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[int, str | None]] = {
 
 WHOLE: dict[str, Check] = {
     "refusal": lambda r: _message(r)["content"] is None and bool(_message(r)["refusal"]) and _finish(r) == "stop",
+    "tool-call": lambda r: (_finish(r), _message(r)["content"]) == ("tool_calls", None),
     "content-filter": lambda r: _finish(r) == "content_filter" and not _is_json(_content(r)),
     "length": lambda r: _finish(r) == "length" and not _is_json(_content(r)),
     "reasoning-only": lambda r: (_content(r), _finish(r), _usage(r)["completion_tokens"]) == ("", "length", 300),
@@ -167,6 +168,10 @@ BROKEN: dict[str, type[httpx.HTTPError]] = {
     "not-http": httpx.RemoteProtocolError,
 }
 
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+NEEDED: dict[str, dict[str, Any]] = {"tool-call": {"tools": [TOOL]}}
+"""What a request must have for a fault to be possible."""
+
 ENDLESS = {"comments-only": b": keep-alive\n\n", "endless-events": b'"delta"'}
 
 SMALLER = {
@@ -213,7 +218,7 @@ async def test_errors_have_openais_codes(
 @pytest.mark.parametrize("name", WHOLE)
 async def test_whole_answers_are_bent(name: str, client: httpx.AsyncClient, simulator: Simulator, body: Body) -> None:
     """In the way that is stated, and in no other fault's place."""
-    response = await client.post(CHAT, json=body(), headers=_spec(name))
+    response = await client.post(CHAT, json=body(**NEEDED.get(name, {})), headers=_spec(name))
     assert WHOLE[name](response)
     (call,) = simulator.calls()
     assert (call.fault, call.billed) == (name, FAULTS[name].billed)

@@ -7,7 +7,8 @@ import pytest
 
 from penstock_simulator.ask import Ask, RefusedError, Request
 from penstock_simulator.wire.openai_chat import OpenAIChat
-from penstock_simulator.wire.openai_request import is_reasoning, read
+from penstock_simulator.wire.openai_fields import is_reasoning
+from penstock_simulator.wire.openai_request import read
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 

@@ -4,23 +4,28 @@ import pytest
 
 from penstock_simulator.ask import Problem, RefusedError
 from penstock_simulator.rate import RateLimits
+from penstock_simulator.wire.openai_chat import OpenAIChat
 
 
 def _refused(limits: RateLimits, tokens: int, now_s: float) -> Problem:
     with pytest.raises(RefusedError) as refused:
         limits.admit("m", tokens, now_s)
-    return refused.value.problem
+    return OpenAIChat().worded(refused.value.problem)
+
+
+def _headers(limits: RateLimits, tokens: int, now_s: float) -> dict[str, str]:
+    return OpenAIChat().limit_headers(limits.admit("m", tokens, now_s))
 
 
 def test_without_limits_there_are_no_headers() -> None:
     """Everything is let in."""
-    assert RateLimits().admit("m", 10**9, 0.0) == {}
+    assert _headers(RateLimits(), 10**9, 0.0) == {}
 
 
 def test_a_minutes_worth_is_let_in_at_once_and_then_as_it_refills() -> None:
     """Sixty a minute is one a second."""
     limits = RateLimits(requests_per_min=60)
-    left = [limits.admit("m", 1, 0.0)["x-ratelimit-remaining-requests"] for _ in range(60)]
+    left = [_headers(limits, 1, 0.0)["x-ratelimit-remaining-requests"] for _ in range(60)]
     assert (left[0], left[-1]) == ("59", "0")
     problem = _refused(limits, 1, 0.0)
     assert (problem.status, problem.type, problem.code) == (429, "requests", "rate_limit_exceeded")
@@ -43,7 +48,7 @@ def test_a_refused_call_counts_nothing() -> None:
     limits = RateLimits(requests_per_min=2, tokens_per_min=100)
     limits.admit("m", 90, 0.0)
     assert _refused(limits, 50, 0.0).type == "tokens"
-    headers = limits.admit("m", 10, 0.0)
+    headers = _headers(limits, 10, 0.0)
     assert headers["x-ratelimit-remaining-requests"] == "0"
     assert headers["x-ratelimit-remaining-tokens"] == "0"
     assert headers["x-ratelimit-reset-requests"] == "1m0s"

@@ -1,11 +1,9 @@
-"""Token counts are plausible and repeatable; long prefixes are remembered."""
+"""Token counts are plausible and repeatable."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_simulator.tokens import PrefixCache, count, cut, pieces
-
-WORDS = [f"word{number}" for number in range(3000)]
+from penstock_simulator.tokens import count, cut, pieces, portions
 
 
 @given(st.text())
@@ -39,33 +37,12 @@ def test_cut_keeps_a_prefix_within_the_limit(text: str, limit: int) -> None:
     assert was_cut == (head != text)
 
 
-def test_a_prefix_below_the_floor_is_never_cached() -> None:
-    """1,024 tokens are the least."""
-    cache = PrefixCache()
-    assert [cache.look_up("m", WORDS[:1000]) for _ in range(3)] == [0, 0, 0]
+@given(st.text())
+def test_portions_joined_are_the_text(text: str) -> None:
+    """A stream says what the whole answer says."""
+    assert "".join(portions(text)) == text
 
 
-def test_a_repeated_prefix_is_cached_in_steps_of_128() -> None:
-    """The same 1,300 tokens with another ending share 1,280 of them."""
-    cache = PrefixCache()
-    assert cache.look_up("m", [*WORDS[:1300], "a"]) == 0
-    assert cache.look_up("m", [*WORDS[:1300], *"bcdefgh" * 30]) == 1280
-    assert cache.look_up("other", [*WORDS[:1300], "a"]) == 0
-
-
-def test_the_whole_prompt_is_never_cached() -> None:
-    """At least the last token is read anew."""
-    cache = PrefixCache()
-    cache.look_up("m", WORDS[:1024])
-    cache.look_up("m", WORDS[:1025])
-    assert cache.look_up("m", WORDS[:1024]) == 0
-    assert cache.look_up("m", WORDS[:1025]) == 1024
-
-
-def test_the_oldest_prefix_is_forgotten_first() -> None:
-    """Memory is bounded."""
-    cache = PrefixCache(capacity=2)
-    for scope in "abc":
-        cache.look_up(scope, WORDS[:1100])
-    assert cache.look_up("c", WORDS[:1100]) == 1024
-    assert cache.look_up("a", WORDS[:1100]) == 0
+def test_megabytes_come_in_few_portions() -> None:
+    """A quarter of a million events would take seconds."""
+    assert len(portions("lorem ipsum " * 100_000)) < 2100

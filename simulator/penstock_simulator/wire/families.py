@@ -1,0 +1,8 @@
+"""All wire formats that the simulator speaks, in the order in which they are asked whether a path is theirs."""
+
+from __future__ import annotations
+
+from penstock_simulator.wire import Wire
+from penstock_simulator.wire.openai_chat import OpenAIChat
+
+WIRES: tuple[Wire, ...] = (OpenAIChat(),)
