@@ -102,6 +102,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except catalog.MissingPart as error:
         sys.stderr.write(f"penstock: {error}\n")
         return exits.CONFIGURATION
+    except ModuleNotFoundError as error:
+        at = _position_of_command(given)
+        missing = catalog.missing_part(given[at], error) if at is not None else None
+        if missing is None:
+            raise
+        sys.stderr.write(f"penstock: {missing}\n")
+        return exits.CONFIGURATION
     except _USAGE_ERRORS as error:
         sys.stderr.write(f"penstock: {one_line(_message(error))}\n")
         return exits.USAGE

@@ -54,9 +54,8 @@ LISTED = {entry.name: entry for entries in SECTIONS.values() for entry in (*entr
 class MissingPart(Exception):
     """A subcommand belongs to a part that is not installed."""
 
-    def __init__(self, name: str, extra: str | None, library: str) -> None:
-        how = f"pip install 'penstock[{extra}]'" if extra else f"its package needs {library}"
-        super().__init__(f"`penstock {name}` is not installed here. Run: {how}")
+    def __init__(self, name: str, extra: str | None) -> None:
+        super().__init__(f"`penstock {name}` is not installed here. Run: pip install 'penstock[{extra}]'")
 
 
 def load(name: str) -> Any:
@@ -65,16 +64,21 @@ def load(name: str) -> Any:
     if entry is not None and entry.module is not None:
         module, _, attribute = entry.module.partition(":")
         return getattr(import_module(module), attribute)
-    extra = entry.extra if entry else None
     for point in _entry_points():
         if point.name == name:
             try:
                 return point.load()
             except ModuleNotFoundError as error:
-                raise MissingPart(name, extra, str(error.name)) from error
+                raise missing_part(name, error) or error from None
     if entry is not None:
-        raise MissingPart(name, extra, name)
+        raise MissingPart(name, entry.extra)
     return None
+
+
+def missing_part(name: str, error: ModuleNotFoundError) -> MissingPart | None:
+    """What a module that is missing says of a subcommand; None when it is no library of an extra."""
+    entry = LISTED.get(name)
+    return MissingPart(name, entry.extra) if entry is not None and entry.extra and error.name else None
 
 
 def names() -> list[str]:

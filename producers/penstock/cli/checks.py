@@ -160,12 +160,13 @@ async def clocks(it: Patient) -> Finding:
 
 
 async def queues(it: Patient) -> Finding:
-    seconds, _ = await it.link.execute("TIME")
+    seconds, micros = await it.link.execute("TIME")
+    now_ms = int(seconds) * 1000 + int(micros) // 1000
     parts, oldest_s = [], 0.0
     for lane in Lane:
-        due, first_ms, whole = await _lane(it.link, lane.value, int(seconds) * 1000)
+        due, first_ms, whole = await _lane(it.link, lane.value, now_ms)
         if due:
-            age_s = int(seconds) - first_ms / 1000
+            age_s = (now_ms - first_ms) / 1000
             oldest_s = max(oldest_s, age_s)
             parts.append(f"{lane.value} {'' if whole else 'at least '}{due} due, the first since {age_s:.0f} s")
     paused = sorted(name.decode() for name in await it.link.execute("SMEMBERS", keys.PAUSED))
