@@ -177,7 +177,7 @@ def test_wishes_that_do_not_go_together_are_refused(around: Surroundings, argume
 def test_a_server_of_ones_own_answers_and_gets_no_key_but_its_own(around: Surroundings, note: Path) -> None:
     """The key for OpenAI is not sent to it; the one that is named for it is."""
     with SimulatorProcess(api_key="sk-of-this-server") as server:
-        wishes = ["--json", "--base-url", server.base_url, "--model", "local-model", note]
+        wishes: list[str | Path] = ["--json", "--base-url", server.base_url, "--model", "local-model", note]
         keys = {"OPENAI_API_KEY": "sk-of-this-server", "MY_KEY": "sk-of-this-server"}
         without = around.run(*wishes, env=keys)
         assert without.returncode == 1

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from penstock import JobDeadError, SyncProducer
+from penstock import JobDeadError, Summarize, SyncProducer
 from penstock_simulator import SimulatorProcess
 from penstock_store.server import free_port
 from penstock_worker.settings import Settings, load_settings
 from tests.support.processes import ROOT, ChildProcess, Processes
+
+pytest_plugins = ["pytester"]
 
 EXAMPLES = ROOT / "examples"
 NOTE = (
@@ -188,6 +191,70 @@ def test_a_task_of_ones_own_runs_with_its_example_configuration(
             producer.run(Translate(text="Cancel", language="German"), timeout_s=60, max_attempts=1)
 
 
+# What the README shows
+
+
+def readme_block(language: str, containing: str) -> str:
+    """The one code block of the README in this language with this text."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = [block for named, block in blocks if named == language and containing in block]
+    return block
+
+
+def test_the_program_of_the_readme_runs(
+    processes: Processes, redis_url: str, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    """As it stands there, but for the address of Redis."""
+    worker(processes, "development.toml", redis_url, simulator)
+    block, address = readme_block("python", "asyncio.run"), "redis://localhost:6379/0"
+    assert block.count(address) == 1
+    program = tmp_path / "program.py"
+    program.write_text(block.replace(address, redis_url), "utf-8")
+    run = processes.python(str(program))
+    assert run.wait(60) == 0, run.output
+    assert run.lines[0] == "marta@northbay.example"
+    assert run.lines[1].startswith("succeeded ok openai/gpt-4o-mini ")
+    assert "billing" in run.lines
+    assert run.lines[-1].startswith("succeeded")
+
+
+def test_the_fixtures_work_as_the_readme_shows(pytester: pytest.Pytester) -> None:
+    """The test that stands there passes."""
+    pytester.makepyfile(
+        "from penstock import Classify, SyncProducer\n\n\n" + readme_block("python", "penstock_worker):")
+    )
+    pytester.runpytest_subprocess("-q", "-p", "no:valkey", timeout=60).assert_outcomes(passed=1)
+
+
+def test_the_procfile_starts_a_whole(processes: Processes, tmp_path: Path) -> None:
+    """All three lines at once, in a shell, as a runner does it; on ports of this test, and a job goes through."""
+    lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text("utf-8").splitlines())
+    assert lines.keys() == {"redis", "simulator", "worker"}
+    config, ports = tmp_path / "penstock.toml", {"6379": str(free_port()), "8081": str(free_port())}
+
+    def elsewhere(text: str) -> str:
+        return re.sub("|".join(ports), lambda found: ports[found[0]], text)
+
+    config.write_text(elsewhere((EXAMPLES / "development.toml").read_text("utf-8")), "utf-8")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for line in lines.values():
+        environment = {"PATH": path, "PENSTOCK_CONFIG": str(config), "REDIS_URL": None}
+        processes.command("/bin/sh", "-c", f"exec {elsewhere(line)}", env=environment)
+    processes.started[-1].wait_event("worker_started", 30)
+    with SyncProducer.connect(f"redis://localhost:{ports['6379']}/0", timeout_s=20) as producer:
+        assert producer.run(Summarize(text=NOTE, max_words=20), timeout_s=60).state == "succeeded"
+
+
+def test_the_procfile_is_for_the_development_configuration() -> None:
+    """The one it names when none is given, with the ports that it starts."""
+    procfile, config = (ROOT / "Procfile").read_text("utf-8"), (EXAMPLES / "development.toml").read_text("utf-8")
+    assert "examples/development.toml" in procfile
+    for port in ("6379", "8081"):
+        assert f"--port {port}" in procfile
+        assert f":{port}/" in config
+
+
 # The configuration
 
 
@@ -206,14 +273,14 @@ def sections(model: type[BaseModel], raw: Mapping[str, Any], path: str = "") -> 
     for name, field in model.model_fields.items():
         here, value = f"{path}{name}", raw.get(name)
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
-        nested = next((kind for kind in inner if issubclass(kind, BaseModel)), None)
-        if nested is None or name == "api_key":
+        tables = [kind for kind in inner if issubclass(kind, BaseModel)]
+        if not tables or name == "api_key":
             yield here, field, value
-        elif field.annotation is nested:
-            yield from sections(nested, value or {}, f"{here}.")
+        elif field.annotation in tables:
+            yield from sections(tables[0], value or {}, f"{here}.")
         else:
             merged = {key: part for table in (value or {}).values() for key, part in table.items()}
-            yield from sections(nested, merged, f"{here}.*.")
+            yield from sections(tables[0], merged, f"{here}.*.")
 
 
 def test_the_complete_configuration_has_every_key() -> None:

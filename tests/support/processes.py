@@ -181,7 +181,11 @@ class Processes:
 
     def python(self, *arguments: str, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT) -> ChildProcess:
         """Run this interpreter with these arguments; see ``ChildProcess``."""
-        child = ChildProcess.python(*arguments, env=env, cwd=cwd)
+        return self.command(sys.executable, *arguments, env=env, cwd=cwd)
+
+    def command(self, *argv: str, env: Mapping[str, str | None] | None = None, cwd: Path = ROOT) -> ChildProcess:
+        """Run any command; see ``ChildProcess``."""
+        child = ChildProcess(argv, env=env, cwd=cwd)
         self.started.append(child)
         return child
 

@@ -14,6 +14,7 @@ from penstock_worker.llm.client import check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.secrets import SecretRef
 from penstock_worker.prompts.prompt import load_prompt
+from penstock_worker.routing.policy import BreakerPolicy, Policy, TargetLimits
 from penstock_worker.routing.routes import DEFAULT, Route, Routes
 from penstock_worker.settings import ProviderSection, Settings
 from penstock_worker.tasks.definition import Task, tasks
@@ -26,7 +27,8 @@ BUILT_IN = ("summarize", "classify", "extract")
 def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
     """Import the three tasks and those of ``worker.tasks``; all that have a route.
 
-    Raises ConfigurationError for a module that cannot be imported.
+    Raises ConfigurationError for a module that cannot be imported, and when there is no route at all: such a worker
+    would run, and leave every job where it is.
     """
     for name in BUILT_IN:
         importlib.import_module(f"penstock_worker.tasks.{name}")
@@ -36,6 +38,8 @@ def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
         except ImportError as error:
             raise ConfigurationError("worker.tasks", f"{module} cannot be imported: {error}") from None
     known = dict(tasks())
+    if not settings.routes:
+        raise ConfigurationError("routes", "there is none; name the models that answer in routes.default.targets")
     unknown = sorted(settings.routes.keys() - known.keys() - {DEFAULT})
     if unknown:
         raise ConfigurationError(f"routes.{unknown[0]}", f"there is no such task; known: {', '.join(sorted(known))}")
@@ -61,6 +65,15 @@ def make_routes(settings: Settings, config_folder: Path) -> Routes:
         for name, section in settings.routes.items()
     }
     return Routes(routes, targets)
+
+
+def make_policy(settings: Settings) -> Policy:
+    """How targets are spared."""
+    limits = {
+        name: TargetLimits(provider.requests_per_min, provider.tokens_per_min, provider.max_in_flight)
+        for name, provider in settings.providers.items()
+    }
+    return Policy(BreakerPolicy(**settings.worker.breaker.model_dump()), limits)
 
 
 def checked_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
