@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from penstock_worker.engine.links import sentinels
+
 if TYPE_CHECKING:
     from penstock_worker.engine.worker import Worker
 
@@ -91,7 +93,8 @@ async def close(worker: Worker) -> None:
         logger.warning("the health key was left to expire: %s", error)
     if worker.on_shutdown:
         await worker.on_shutdown(worker.ctx)
-    await worker.pool.aclose(close_connection_pool=True)
+    for client in (worker.pool, *sentinels(worker.pool)):
+        await client.aclose(close_connection_pool=True)
 
 
 async def record_health(worker: Worker) -> None:

@@ -22,6 +22,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from penstock_store.scripts import load_script
 from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.links import sentinels
 from penstock_worker.engine.sources import TRUST_MARGIN
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,8 @@ class Heartbeat:
             while not self._stopped.wait(wait_s):
                 wait_s = self._interval_s if self._beat(client) else min(_AGAIN_S, self._interval_s)
         finally:
-            client.close()
+            for each in (client, *sentinels(client)):
+                each.close()
 
     def _beat(self, client: redis.Redis) -> bool:
         """Renew once; False when it has to be tried again soon."""

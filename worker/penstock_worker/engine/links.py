@@ -55,6 +55,12 @@ def _following(pool: Any, kwargs: dict[str, Any], timeout_s: float) -> redis.Red
     return client
 
 
+def sentinels(client: Any) -> list[Any]:
+    """The clients with which *client* asks its sentinels, to be closed with it; none without Sentinel."""
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return list(manager.sentinels) if manager is not None else []
+
+
 def own_connection(client: Redis) -> aio.AbstractConnection:
     """A connection to the same Redis as *client*, outside of its pool, not yet connected."""
     connection: aio.AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
