@@ -130,8 +130,9 @@ class PriceTable:
 
 def _extremes(input_tokens: int, output_tokens: int) -> list[Usage]:
     """All of the input in one bucket and all of the output in one: the dearest is among them."""
+    nothing: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0}
     return [
-        Usage.model_construct(**{"input_tokens": 0, "output_tokens": 0, into: input_tokens, out: output_tokens})
+        Usage.model_construct(**{**nothing, into: input_tokens, out: output_tokens})
         for into in ("input_tokens", "cache_read_tokens", "cache_write_tokens")
         for out in ("output_tokens", "reasoning_tokens")
     ]
