@@ -43,6 +43,9 @@ def demo(
         return USAGE
     try:
         return _play(texts, answering, talk, as_json=as_json)
+    except KeyboardInterrupt:
+        talk.print("Interrupted; all that was started is gone.")
+        raise
     except (RedisServerError, RuntimeError) as error:
         talk.print(f"penstock demo: {error}", markup=False, soft_wrap=True)
         return NOT_AS_TOLD
