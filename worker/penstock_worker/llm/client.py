@@ -15,6 +15,8 @@ from typing import Final
 
 import orjson
 
+from penstock_worker.llm.anthropic import AnthropicMessages
+from penstock_worker.llm.azure import AzureOpenAI
 from penstock_worker.llm.degenerate import LoopFinder
 from penstock_worker.llm.endpoint import Progress, check_base_url
 from penstock_worker.llm.errors import (
@@ -27,8 +29,11 @@ from penstock_worker.llm.errors import (
     StreamBrokenError,
 )
 from penstock_worker.llm.family import AnswerStream, Family, Prepared, Reply
+from penstock_worker.llm.gemini import Gemini
 from penstock_worker.llm.http import Connections, Exchange, PoolSettings, tls_context
+from penstock_worker.llm.ollama import OllamaChat
 from penstock_worker.llm.openai_chat import OpenAIChat
+from penstock_worker.llm.openai_responses import OpenAIResponses
 from penstock_worker.llm.port import Answer, CallRequest, Target
 from penstock_worker.llm.rate_limits import rate_limits
 from penstock_worker.llm.refusal import refusal
@@ -37,7 +42,14 @@ from penstock_worker.llm.watchdog import Watchdog
 from penstock_worker.llm.wire import text_of
 from penstock_worker.money.usage import bounds
 
-FAMILIES: Final[dict[str, Family]] = {"openai": OpenAIChat()}
+FAMILIES: Final[dict[str, Family]] = {
+    "openai": OpenAIChat(),
+    "openai-responses": OpenAIResponses(),
+    "anthropic": AnthropicMessages(),
+    "azure": AzureOpenAI(),
+    "gemini": Gemini(),
+    "ollama": OllamaChat(),
+}
 """Kind of a target -> its wire format."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024

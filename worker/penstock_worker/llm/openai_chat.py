@@ -24,7 +24,7 @@ from penstock_worker.llm.openai_stream import ChatStream
 from penstock_worker.llm.openai_words import stop_reason
 from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target
 from penstock_worker.llm.strict_schema import Lowered, lower_schema
-from penstock_worker.llm.wire import excerpt, loads, mapping, text_of, utf8_length
+from penstock_worker.llm.wire import document, mapping, objects, sound, text_of
 from penstock_worker.money.usage import Bounds, openai_usage, reported_cost_nanousd
 
 
@@ -107,9 +107,7 @@ def _messages(target: Target, request: CallRequest, mode: SchemaMode | None) -> 
 
 def parse_answer(body: bytes) -> Reply:
     """Read a whole Chat Completions body. Raises CallError."""
-    top = loads(body)
-    if not isinstance(top, dict):
-        raise BadResponseError(detail=excerpt(body))
+    top = document(body)
     if top.get("error"):
         raise classify_object(top["error"])
     choice = _first_choice(top.get("choices"))
@@ -121,8 +119,7 @@ def parse_answer(body: bytes) -> Reply:
 
 
 def _reply(top: Mapping[str, Any], choice: Mapping[str, Any], message: Mapping[str, Any]) -> Reply:
-    text, refusal = _text(message.get("content")), text_of(message.get("refusal"), 256)
-    utf8_length(text)
+    text, refusal = sound(_text(message.get("content"))), text_of(message.get("refusal"), 256)
     usage = top.get("usage")
     return Reply(
         text=text,
@@ -135,16 +132,12 @@ def _reply(top: Mapping[str, Any], choice: Mapping[str, Any], message: Mapping[s
     )
 
 
-def _first_choice(choices: object) -> dict[str, Any] | None:
-    rows = [row for row in choices if isinstance(row, dict)] if isinstance(choices, list) else []
-    return next((row for row in rows if row.get("index", 0) == 0), None)
+def _first_choice(choices: object) -> Mapping[str, Any] | None:
+    return next((row for row in objects(choices) if row.get("index", 0) == 0), None)
 
 
 def _text(content: object) -> str:
     """The visible text: a string, or the text parts of a list (Mistral). Thinking parts are not answer."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
-        return ""
-    parts = (mapping(part) for part in content)
-    return "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+    return "".join(str(part.get("text", "")) for part in objects(content) if part.get("type") == "text")

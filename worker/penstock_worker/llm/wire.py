@@ -9,7 +9,7 @@ import orjson
 
 from penstock_worker.llm.errors import BadResponseError, bounded
 
-_KEY_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|key|Bearer)[-_ ][\w*.-]{6,}", re.IGNORECASE)
+_KEY_SHAPE = re.compile(r"\b(?:(?:sk|pk|gsk|xai|key|Bearer)[-_ ][\w*.-]{6,}|AIza[\w-]{20,})", re.IGNORECASE)
 
 
 def loads(data: bytes) -> Any:
@@ -26,6 +26,25 @@ def loads(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         raise BadResponseError(detail=excerpt(data)) from None
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """Parse a whole body that must be one JSON object. Raises BadResponseError."""
+    top = loads(body)
+    if not isinstance(top, dict):
+        raise BadResponseError(detail=excerpt(body))
+    return top
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects in *value* if it is a list, else none."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def sound(text: str) -> str:
+    """*text* itself. Raises BadResponseError for half a surrogate pair, which nothing can store."""
+    utf8_length(text)
+    return text
 
 
 def utf8_length(text: str) -> int:
