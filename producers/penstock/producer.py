@@ -124,7 +124,8 @@ class Producer:
         """Accept a job, or give the one that *idempotency_key* named before.
 
         The key (1 to 255 characters of printable ASCII, the tenant's own) is known while its job is open and
-        for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not.
+        for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not (and
+        also when its result is past its own retention: then the job is not found any more).
         Raises IdempotencyConflictError for the same key with another request, QueueFullError, a RequestError
         that names the field at fault, UnavailableError. Nothing is half-written.
 

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from penstock import Event, EventsLostError, InvalidRequestError, JobHandle, Producer, Summarize, Summary
+from penstock.dead_letters import DeadLetters
 from penstock_schemas import keys
 from tests.support.jobs import HandWorker
 from tests.support.wait import until
@@ -140,3 +141,29 @@ async def test_a_closed_subscription_leaves_its_channel(producer: Producer) -> N
     assert keys.events(job.id) in producer.watcher.channels()
     await events.aclose()
     assert producer.watcher.channels() == set()
+
+
+async def replay(producer: Producer, job: Job) -> None:
+    """Run the dead job again."""
+    outcomes = [outcome async for outcome in DeadLetters(producer).replay([job.id])]
+    assert [outcome.refused for outcome in outcomes] == [None]
+
+
+async def test_a_replay_is_one_story_with_the_run_before(producer: Producer, worker: HandWorker) -> None:
+    """The end of an earlier run is passed through; the end of the newest is the end."""
+    job = await producer.enqueue(Summarize(text="A"), idempotency_key="k")
+    await worker.bury(await worker.claim_one())
+    first = await collect(job)
+    assert first[-1].type == "dead"
+
+    await replay(producer, job)
+    listening = [asyncio.create_task(collect(job)), asyncio.create_task(collect(job, after=first[-1].id))]
+    await until(lambda: producer.watcher.listening(keys.events(job.id)))
+    await worker.succeed(await worker.claim_one())
+    whole, second = await asyncio.gather(*listening)
+    assert whole == first + second
+    assert [(event.type, event.run) for event in second] == [("queued", 2), ("running", 2), ("succeeded", 2)]
+    result = await job.result()
+    assert (result.run, result.state) == (2, "succeeded")
+    same = await producer.enqueue(Summarize(text="A"), idempotency_key="k")
+    assert (same.id, same.created) == (job.id, False)

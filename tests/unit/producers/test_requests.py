@@ -1,0 +1,114 @@
+"""From what is asked to the bytes that are stored: refused, or exactly that."""
+
+import hashlib
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock import ConfigurationError, Limits, Producer, RequestError, Retention, Summarize
+from penstock.requests import check_options, check_request, read_input
+from penstock_schemas.jobs import JobRequest
+from penstock_schemas.strict_json import canonical
+from tests.support.tasks import Translate
+
+PLAIN = check_options("acme", {})
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(st.characters()), children, max_size=4),
+    max_leaves=20,
+)
+
+
+def shuffled(value: Any, dice: random.Random) -> Any:
+    """The same value with its keys in another order."""
+    if isinstance(value, dict):
+        items = list(value.items())
+        dice.shuffle(items)
+        return {key: shuffled(item, dice) for key, item in items}
+    return [shuffled(item, dice) for item in value] if isinstance(value, list) else value
+
+
+@given(values)
+def test_any_value_is_refused_or_stored_as_it_is(value: Any) -> None:
+    """Nothing is rounded, dropped or turned into null on the way, and nothing else than a refusal is raised."""
+    try:
+        checked = check_request(Translate(text="x", about=value), PLAIN, Limits())
+    except RequestError as error:
+        refused_at = error.field or ""
+    else:
+        refused_at = None
+    if refused_at is not None:
+        assert refused_at.startswith("input")
+        return
+    stored = JobRequest.model_validate_json(checked.body)
+    assert canonical(stored.input["about"]) == canonical(value)
+    assert Translate(**stored.input) == Translate(text="x", about=json.loads(json.dumps(stored.input["about"])))
+
+
+@given(values, st.randoms())
+def test_the_order_of_keys_does_not_change_the_fingerprint(value: Any, dice: random.Random) -> None:
+    """Nor do spaces."""
+    try:
+        checked = check_request(Translate(text="x", about=value), PLAIN, Limits())
+    except RequestError:
+        return
+    other = read_input("translate", json.dumps(shuffled({"text": "x", "about": value}, dice), indent=3))
+    again = check_request(other, PLAIN, Limits())
+    assert again.fingerprint == checked.fingerprint == hashlib.sha256(checked.body).hexdigest()
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200))
+def test_any_text_for_json_is_refused_or_read(text: str | bytes) -> None:
+    """Whatever a file or a pipe holds."""
+    try:
+        asked = read_input("translate", text)
+    except RequestError:
+        return
+    assert isinstance(asked, Translate)
+
+
+def test_what_is_stored_can_be_read_by_the_contract() -> None:
+    """With every option, and with none."""
+    options = {
+        "lane": "bulk",
+        "delay_s": 1,
+        "deadline_s": 60.5,
+        "max_attempts": 3,
+        "max_cost_usd": "0.02",
+        "on_failure": "dead_letter",
+        "stream": True,
+        "metadata": {"order": "8812"},
+    }
+    request = JobRequest.model_validate_json(
+        check_request(Summarize(text="x"), check_options("acme", options), Limits()).body
+    )
+    assert request.max_cost_nanousd == 20_000_000
+    assert (request.lane, request.delay_s, request.deadline_s, request.stream) == ("bulk", 1.0, 60.5, True)
+    plain = JobRequest.model_validate_json(check_request(Summarize(text="x"), PLAIN, Limits()).body)
+    assert plain == JobRequest(task="summarize", input=Summarize(text="x").model_dump(), tenant="acme")
+
+
+def test_an_option_of_none_is_one_that_was_left_out() -> None:
+    """So that a service can pass its own optional settings on."""
+    assert check_options("acme", {"deadline_s": None, "lane": None, "max_cost_usd": None}) == PLAIN
+
+
+@pytest.mark.parametrize("name", ["result_s", "dead_s", "idempotency_s"])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e12])
+def test_a_retention_that_is_none_is_refused(name: str, seconds: float) -> None:
+    """At once, by the setting's name."""
+    with pytest.raises(ConfigurationError) as refusal:
+        Retention(**{name: seconds})
+    assert refusal.value.key == f"retention.{name}"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_limit_that_is_none_is_refused(seconds: float) -> None:
+    """A call must end."""
+    with pytest.raises(ConfigurationError, match="timeout_s"):
+        Producer(timeout_s=seconds)
