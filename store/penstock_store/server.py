@@ -269,6 +269,8 @@ class RedisServer:
         }
         if self.directory is not None:
             options["dir"] = str(self.directory)
+        if not self.persistence:  # or it would begin with whatever dump.rdb lies where it is started
+            options["dbfilename"] = f"penstock-{secrets.token_hex(8)}.rdb"
         return [str(self.binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _wait_ready(self, process: TetheredProcess, port: int) -> str:

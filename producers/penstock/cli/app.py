@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ from penstock_schemas.errors import PenstockError
 from penstock_store.command import CommandOptions
 
 _FLAGS = ("--json", "--quiet", "-q", "--no-color")
+_COMPLETION = "_PENSTOCK_COMPLETE"  # set by a shell that asks for what may come next
 _VALUES = ("--config", "--redis", "--tenant")
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]  # the base of all errors that typer finds in arguments
 
@@ -36,6 +38,13 @@ class Subcommands(TyperGroup):
         command = typer.main.get_command(app)
         command.name = cmd_name
         return command
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """What may stand here, without loading any of it: a shell asks at every press of a key."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        near = [name for name in catalog.names() if name.startswith(incomplete)]
+        return [typer.core.CompletionItem(name, help=catalog.summary(name)) for name in near]  # type: ignore[attr-defined]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in catalog.LISTED and args[0] not in catalog.others():
@@ -85,7 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = in_front(list(sys.argv[1:] if arguments is None else arguments))
     as_json = "--json" in given
     try:
-        if (text := asked_text(given)) is not None:
+        if _COMPLETION not in os.environ and (text := asked_text(given)) is not None:
             sys.stdout.write(text)
             sys.stdout.flush()
             return exits.DONE

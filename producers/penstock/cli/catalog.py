@@ -81,6 +81,11 @@ def missing_part(name: str, error: ModuleNotFoundError) -> MissingPart | None:
     return MissingPart(name, entry.extra) if entry is not None and entry.extra and error.name else None
 
 
+def summary(name: str) -> str:
+    """What the help screen says of a subcommand; empty for one of another package."""
+    return LISTED[name].summary if name in LISTED else ""
+
+
 def names() -> list[str]:
     """All subcommands, those of other packages included."""
     return [*LISTED, *others()]

@@ -46,7 +46,7 @@ local function replay(job_id, asked_run)
   for _, key in pairs(at) do redis.call("PERSIST", key) end
   hold_key(at, idem, job_id)
   if result or failure then redis.call("HSET", at.journal, "run:" .. run, result or failure) end
-  redis.call("HDEL", at.record, "result", "failure", "started_at", "ended_at", "cancel", "target")
+  redis.call("HDEL", at.record, "result", "failure", "started_at", "ended_at", "cancel", "target", "place")
   redis.call("ZREM", KEY.ARQ_ABORT, job_id)
   run = tonumber(run) + 1
   redis.call("HSET", at.record, "state", "queued", "run", run, "attempt", 0, "calls", 0, "due_at", now,

@@ -140,3 +140,21 @@ async def test_standard_input_that_is_a_terminal_is_not_waited_for(redis_url: st
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_shell_completes_subcommands_and_verbs(command: Command) -> None:
+    """Without loading what they need."""
+
+    def completed(line: str) -> list[str]:
+        words = line.split(" ")
+        ended = command(
+            _PENSTOCK_COMPLETE="complete_bash",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(words) - 1),
+            _TYPER_COMPLETE_ARGS=line,
+        )
+        return ended.out.split()
+
+    assert {"dead", "degraded", "demo", "doctor"} == set(completed("penstock d"))
+    assert completed("penstock dead re") == ["replay"]
+    assert "--labels" in completed("penstock run classify --la")

@@ -130,7 +130,8 @@ async def test_from_enqueue_to_answer_by_the_command_alone(
 
 
 async def test_a_redis_for_development(processes: Processes, redis_url: str, tmp_path: Path) -> None:
-    """It says where it is, and ends in order."""
+    """It says where it is, does not load a stranger's data, and ends in order, without a file."""
+    (tmp_path / "dump.rdb").write_bytes(b"REDIS9999 of someone else")
     from penstock_store.server import free_port
 
     env = environment(redis_url, tmp_path, {"PATH": os.path.dirname(sys.executable)})
@@ -140,3 +141,4 @@ async def test_a_redis_for_development(processes: Processes, redis_url: str, tmp
         await until(lambda: producer.enqueue(Summarize(text="Words.")))
     redis.terminate()
     assert await redis.ended() == 0
+    assert os.listdir(tmp_path) == ["dump.rdb"]
