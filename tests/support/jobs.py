@@ -136,4 +136,4 @@ async def _value(redis: Redis, name: bytes) -> object:
         b"stream": ("XRANGE", name, "-", "+"),
         b"string": ("GET", name),
     }
-    return await redis.execute_command(*reads[await redis.type(name)])
+    return await redis.execute_command(*reads[await redis.type(name)])  # type: ignore[no-untyped-call]
