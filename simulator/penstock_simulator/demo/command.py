@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,8 @@ from penstock_store.server import RedisServerError
 
 TENANT = "demo"
 DONE, NOT_AS_TOLD, USAGE = 0, 1, 2
+NEEDED = ("arq", "jsonschema_rs")
+"""Libraries of the worker's and the simulator's, which a base installation does not bring."""
 
 
 def demo(
@@ -32,8 +35,12 @@ def demo(
     """Run the demo; the exit code: 0, 1 when a job did not end as it should, 2 for files or options that are wrong.
 
     Without *base_url* OpenAI answers if ``OPENAI_API_KEY`` is set, else a simulator. With it, that server does,
-    and is sent the key in the variable *api_key_env*, if one is named.
+    and is sent the key in the variable *api_key_env*, if one is named. Raises ModuleNotFoundError where the worker
+    or the simulator is not installed.
     """
+    for library in NEEDED:
+        if find_spec(library) is None:
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
     talk = Console(stderr=True, highlight=False)
     try:
         texts = read_texts(files)

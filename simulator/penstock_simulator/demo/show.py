@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ _BUCKETS = {
     "output_tokens": "out",
     "reasoning_tokens": "reasoning",
 }
+_SCRIPT = Path(__file__).parents[3] / "scripts" / "demo"  # there in the repository only
 _COLOURS = {"succeeded": "green", "degraded": "yellow", "dead": "red"}
 
 
@@ -168,7 +169,7 @@ def _totals(shown: Iterable[Shown]) -> Table:
 
 
 def _who(stage: Stage, took_s: float) -> str:
-    command = "penstock demo" if shutil.which("penstock") else "scripts/demo"
+    command = "scripts/demo" if _SCRIPT.exists() else "penstock demo"
     if not stage.model.simulated:
         return f"{stage.model.target} was asked; what it took is real. Done in {took_s:.1f} s.\n"
     return (
