@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from penstock_worker.run import run_worker
 from penstock_worker.settings import Settings, load_settings
@@ -48,3 +48,28 @@ async def working(settings: Settings, folder: Path = Path()) -> AsyncIterator[as
 async def work_off(settings: Settings, folder: Path = Path()) -> None:
     """Run a worker until nothing is left to do, retries that wait included."""
     await run_worker(settings, folder, burst=True)
+
+
+class LoopWatch:
+    """Measures for how long the event loop was silent at most, while its block runs."""
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def reset(self) -> None:
+        """Begin to measure anew."""
+        self.worst_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._look(asyncio.get_running_loop().time())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+
+    def _look(self, due_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.worst_s = max(self.worst_s, loop.time() - due_at)
+        self._timer = loop.call_later(0.01, self._look, loop.time() + 0.01)

@@ -158,11 +158,13 @@ STREAMED["delay"] = Row("timeout_first_content", cost="held", spec={"seconds": 2
 OF_TEXT = {"cut-text", "copy-input", "injected"}
 """What they do to a text is for the tasks' own tests; a throttle is in the tests of waiting."""
 THROTTLES = {"rate-limit", "slow-down"}
+OTHER_FORMATS = {"tool-call"}
+"""There is no such fault in OpenAI's wire format."""
 
 
 def test_every_fault_has_a_row() -> None:
     """A fault that the simulator learns is one that a row must be written for."""
-    assert set(FAULTS) == set(ROWS) | OF_TEXT | THROTTLES
+    assert set(FAULTS) == set(ROWS) | OF_TEXT | THROTTLES | OTHER_FORMATS
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 import pytest
 
-from penstock_schemas.results import Usage
 from penstock_worker.attempt.journal import (
     Journal,
     answer_from_json,
@@ -14,8 +13,7 @@ from penstock_worker.attempt.journal import (
     error_to_json,
     read_journal,
 )
-from penstock_worker.llm import errors
-from penstock_worker.llm.errors import CallError, GatewayFailedError, ThrottledError
+from penstock_worker.llm.errors import CallError, GatewayFailedError
 from penstock_worker.llm.port import StopReason
 from tests.support.attempts import a_call, an_answer
 
@@ -124,8 +122,9 @@ def test_an_error_of_a_newer_version_is_a_plain_one() -> None:
     assert back.retry
 
 
-def test_the_last_error_of_the_run_is_known() -> None:
-    """For a run that may make no more calls."""
-    calls = [a_call("1.1.1", "failed", error=ThrottledError.code), a_call("1.1.2", usage=Usage().model_dump())]
-    assert Journal(calls, 1, 1).last_error() == errors.ThrottledError.code
-    assert Journal([], 1, 1).last_error() is None
+def test_why_the_attempt_before_failed_is_known() -> None:
+    """For a run that may make no more calls: that of this number, when it comes again, else of the one before."""
+    failed = [b"attempt:1.1", b'{"error": "bad_output"}', b"attempt:1.2", b'{"error": "throttled"}']
+    assert read_journal(failed, 1, 2).last_error == "throttled"
+    assert read_journal(failed[:2], 1, 2).last_error == "bad_output"
+    assert read_journal(failed, 2, 1).last_error is None

@@ -77,19 +77,20 @@ def test_an_exception_is_its_type_and_place(out: io.StringIO) -> None:
 
 @pytest.mark.parametrize("name", [*LIBRARIES, "somebody.else", "penstock_worker.engine.worker"])
 def test_a_librarys_words_are_replaced_by_their_place(out: io.StringIO, name: str) -> None:
-    """Message, arguments, extra fields, exception and stack."""
+    """Message, arguments, extra fields, exception and stack. Those that the client silences say nothing at all."""
     logger = logging.getLogger(name)
     try:
         raise ValueError(CANARY)
     except ValueError:
         logger.error("%s failed: %s", CANARY, {"key": CANARY}, exc_info=True, extra={"body": CANARY})
     logger.error(CANARY, stack_info=True)
-    first, second = rows(out)
-    assert first["event"] == second["event"] == "library_message"
-    assert first["what"].startswith(f"{name} test_logs:")
-    assert first["exception"].startswith("ValueError <- ")
     assert "canary" not in out.getvalue()
     assert "Jane" not in out.getvalue()
+    if name in ("arq", "redis", "somebody.else", "penstock_worker.engine.worker"):
+        first, second = rows(out)
+        assert first["event"] == second["event"] == "library_message"
+        assert first["what"].startswith(f"{name} test_logs:")
+        assert first["exception"].startswith("ValueError <- ")
 
 
 def test_chatty_libraries_are_heard_from_warnings_on(out: io.StringIO) -> None:

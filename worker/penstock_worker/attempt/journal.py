@@ -64,9 +64,13 @@ class Journal:
     they came to is no answer for the new one.
     """
 
-    def __init__(self, calls: list[CallEntry], run: int, attempt: int, walked: int = 0) -> None:
+    def __init__(
+        self, calls: list[CallEntry], run: int, attempt: int, walked: int = 0, last_error: str | None = None
+    ) -> None:
         self.calls = sorted(calls, key=lambda call: call.place)
         self._run, self._attempt = run, attempt
+        self.last_error = last_error
+        """Why the run's attempt before this one failed; None when there was none."""
         self._ahead = deque(call for call in self._of_attempt() if call.place[2] > walked)
 
     def of_run(self) -> list[CallEntry]:
@@ -89,11 +93,6 @@ class Journal:
     def _of_attempt(self) -> list[CallEntry]:
         return [call for call in self.calls if call.place[:2] == (self._run, self._attempt)]
 
-    def last_error(self) -> str | None:
-        """The code of the run's last error; None when there was none."""
-        errors = [call.end["error"] for call in self.of_run() if call.end.get("error")]
-        return errors[-1] if errors else None
-
     def add(self, call: CallEntry) -> None:
         """Note a call that was just made."""
         self.calls.append(call)
@@ -108,8 +107,8 @@ def read_journal(flat: Sequence[bytes], run: int, attempt: int) -> Journal:
     for call in calls:
         if (end := fields.get(f"{call.id}:end")) is not None:
             call.ended(end)
-    summary = fields.get(f"attempt:{run}.{attempt}")
-    return Journal(calls, run, attempt, int(_object(summary).get("last_call", 0)) if summary else 0)
+    own, before = (_object(fields.get(f"attempt:{run}.{number}", b"{}")) for number in (attempt, attempt - 1))
+    return Journal(calls, run, attempt, int(own.get("last_call", 0)), own.get("error") or before.get("error"))
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Pipeline:
             return Lost()
         if stop.why == "cancelled":
             return Cancelled()
-        last = troubles[-1].code if troubles else attempt.journal.last_error()
+        last = troubles[-1].code if troubles else attempt.journal.last_error
         return await give_up(attempt, JobFailure(code=stop.why, message=_REFUSED[stop.why], last_error=last))
 
     async def _try(self, attempt: Attempt, target: Target) -> Succeeded | Trouble:
