@@ -56,6 +56,8 @@ class Tool:
     name: str
     definition: str
     """All that was said of it, as JSON: it costs input tokens."""
+    schema: JsonObject | None = None
+    """What its arguments must be like; None for anything."""
     breakpoint: CacheTtl | None = None
 
 
@@ -80,11 +82,13 @@ class Ask:
     cache_key: str = ""
     """Prompts share a prefix cache only under the same key."""
     tools: tuple[Tool, ...] = ()
+    forced_tool: str | None = None
+    """The tool that must be called, `*` for any of them; None when text will do."""
     background: bool = False
     """True when the answer is to be fetched later by its id."""
     store: bool = False
     """True when the provider keeps the answer."""
-    echo: JsonObject = field(default_factory=dict)
+    echo: JsonObject | None = None
     """Fields of the request that the answer repeats or whose shape it follows; each wire knows its own."""
 
 

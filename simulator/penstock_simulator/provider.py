@@ -20,7 +20,7 @@ from typing import Any
 
 from penstock_simulator import serializing, tokens
 from penstock_simulator.answers import Answers, real_answer
-from penstock_simulator.ask import Answer, Ask, Problem, RefusedError, Request, Usage, trouble
+from penstock_simulator.ask import Answer, Ask, Problem, RefusedError, Request, ToolCall, Usage, trouble
 from penstock_simulator.bill import Bill, BilledCall
 from penstock_simulator.delivery import Charge, Cut, Packet, Step, deliver, plain_steps
 from penstock_simulator.faults import Fault, Stage
@@ -238,14 +238,23 @@ class Provider:
 
     def _answer(self, ask: Ask, plan: Plan) -> tuple[Answer, int]:
         """The answer as it will be sent, and its visible tokens."""
-        text = _scripted(plan.answer) if plan.answer is not None else self.settings.answers(ask)
-        answer = _capped(Answer(text, reasoning_tokens=ask.reasoning_tokens), ask.max_output_tokens)
+        answer = self._honest_answer(ask, plan)
         for fault in _at(plan.faults, Stage.ANSWER):
             answer = fault.kind.apply(fault.params, ask, answer)
         shown = answer.content if answer.content is not None else answer.refusal or ""
         for tool_call in answer.tool_calls:
             shown += tool_call.name + tool_call.arguments
         return answer, tokens.count(shown) if self.settings.count_tokens else len(shown) // 4 + 1
+
+    def _honest_answer(self, ask: Ask, plan: Plan) -> Answer:
+        """The script's answer, a call of the tool that must be called, or what the model says; within the cap."""
+        if plan.answer is None and ask.forced_tool is not None and ask.tools:
+            tool = next((tool for tool in ask.tools if tool.name == ask.forced_tool), ask.tools[0])
+            text = self.settings.answers(replace(ask, schema=tool.schema or {"type": "object"}))
+            called = (ToolCall(tool.name, text),)
+            return Answer(None, None, "tool_calls", reasoning_tokens=ask.reasoning_tokens, tool_calls=called)
+        text = _scripted(plan.answer) if plan.answer is not None else self.settings.answers(ask)
+        return _capped(Answer(text, reasoning_tokens=ask.reasoning_tokens), ask.max_output_tokens)
 
     def _measure(self, wire: Wire, ask: Ask) -> tuple[int, Prefix]:
         """Tokens of the prompt, and what of it is cached."""

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from penstock_simulator.wire import Wire
 from penstock_simulator.wire.openai_chat import OpenAIChat
+from penstock_simulator.wire.openai_responses import OpenAIResponses
 
-WIRES: tuple[Wire, ...] = (OpenAIChat(),)
+WIRES: tuple[Wire, ...] = (OpenAIChat(), OpenAIResponses())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ _BAD_JSON = (
 )
 
 
+@lru_cache(maxsize=1024)
 def is_reasoning(model: str) -> bool:
     """Whether *model* thinks before it writes: the o-series, gpt-5 and later, and names with "reason"."""
     return _REASONING_MODEL.search(model) is not None
@@ -109,8 +111,11 @@ def reasoning_tokens(effort: Any, model: str, param: str) -> int:
     return _EFFORT_TOKENS[effort]
 
 
-def named_schema(wanted: JsonObject, where: str, about: str) -> JsonObject:
-    """The schema in `{name, schema, strict}` at *where*; checked against the strict subset if it is strict."""
+def named_schema(wanted: JsonObject, where: str, about: str, code: str | None = None) -> JsonObject:
+    """The schema in `{name, schema, strict}` at *where*; one that is strict must keep to the strict subset.
+
+    Otherwise 400 about the parameter *about* with *code*.
+    """
     name, schema = wanted.get("name"), wanted.get("schema")
     if not isinstance(name, str):
         raise refused(f"Missing required parameter: '{where}.name'.", f"{where}.name", "missing_required_parameter")
@@ -121,7 +126,7 @@ def named_schema(wanted: JsonObject, where: str, about: str) -> JsonObject:
         raise refused(f"Missing required parameter: '{where}.schema'.", f"{where}.schema", "missing_required_parameter")
     wrong = check_strict(schema) if wanted.get("strict") else None
     if wrong is not None:
-        raise refused(f"Invalid schema for response_format '{name}': {wrong}", about)
+        raise refused(f"Invalid schema for response_format '{name}': {wrong}", about, code)
     return schema
 
 
@@ -157,4 +162,15 @@ def _tool(tool: Any, where: str, nested: bool) -> Tool:
         raise refused(
             f"Invalid schema for function '{name}': {wrong}", f"{where}.parameters", "invalid_function_parameters"
         )
-    return Tool(name, orjson.dumps(function).decode())
+    return Tool(name, orjson.dumps(function).decode(), schema)
+
+
+def forced_tool(body: JsonObject, *, nested: bool) -> str | None:
+    """The tool that `tool_choice` says must be called: its name, or `*` for any; None when none must."""
+    choice = body.get("tool_choice")
+    if choice == "required":
+        return "*"
+    if not isinstance(choice, dict):
+        return None
+    function = choice.get("function") if nested else choice
+    return str(function.get("name")) if isinstance(function, dict) and choice.get("type") == "function" else None

@@ -53,6 +53,7 @@ def read_body(body: JsonObject) -> Ask:
         reasoning_tokens=fields.reasoning_tokens(body.get("reasoning_effort"), model, "reasoning_effort"),
         cache_key=str(body.get("prompt_cache_key") or ""),
         tools=fields.tools(body, nested=True) if "tools" in body else (),
+        forced_tool=fields.forced_tool(body, nested=True) if "tool_choice" in body else None,
     )
 
 
