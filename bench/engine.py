@@ -12,6 +12,7 @@ import redis
 
 from bench.support import Bench, Row, server_cpu_s
 from bench.workers.jobs import fill, run_workers
+from bench.workers.peers.setup import peers, run_peer
 
 _STOCK_SHARE = 10  # stock arq polls at most 10 x max_jobs a second: a tenth of the jobs is enough to see it
 
@@ -22,17 +23,39 @@ def main(argv: list[str]) -> int:
         rows = [_throughput(bench, kind, slots) for slots in (32, 256) for kind in ("engine", "stock arq")]
         rows += [_throughput(bench, "engine", 256, processes=2)]
         rows += [_naps(bench, kind) for kind in ("engine", "stock arq")]
+        if bench.arguments.peers:
+            rows += [_peer(bench, peer, slots) for slots in (32, 256) for peer in peers()]
         bench.report(rows)
     return 0
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=20_000, help="no-op jobs per round (default: %(default)s)")
+    parser.add_argument("--peers", action="store_true", help="also other queues, in environments made for them")
 
 
 def _throughput(bench: Bench, kind: str, slots: int, processes: int = 1) -> Row:
     jobs = bench.arguments.jobs if kind == "engine" else bench.arguments.jobs // _STOCK_SHARE
     return _median([_round(bench, kind, slots, processes, jobs, "noop", 1) for _ in range(bench.rounds)])
+
+
+def _peer(bench: Bench, peer: str, slots: int) -> Row:
+    jobs = bench.arguments.jobs if peer == "BullMQ" else bench.arguments.jobs // 4
+    rounds: list[dict[str, object]] = []
+    for _ in range(bench.rounds):
+        bench.flush()
+        figures = run_peer(peer, bench.server.url, slots, jobs)
+        rounds.append(
+            {
+                "what": f"{peer}: no-op, {slots} at once",
+                "jobs": jobs,
+                "per_s": jobs / figures["wall_s"],
+                "worker_cpu_us_per_job": figures["cpu_s"] / jobs * 1e6,
+                "server_cpu_us_per_job": "",
+                "reads_per_job": "",
+            }
+        )
+    return _median(rounds)
 
 
 def _naps(bench: Bench, kind: str) -> Row:
