@@ -21,6 +21,8 @@ class Standing:
     remaining: int
     full_in_s: float
     """Seconds until nothing of it is used."""
+    at_s: float
+    """When this was so, in seconds since the epoch."""
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class RateLimits:
 
     def _standings(self) -> tuple[Standing, ...]:
         return tuple(
-            Standing(name, bucket.per_minute, max(int(bucket.level), 0), bucket.full_in_s())
+            Standing(name, bucket.per_minute, max(int(bucket.level), 0), bucket.full_in_s(), bucket.at_s)
             for name, bucket in self._buckets.items()
         )
 

@@ -76,6 +76,8 @@ async def _scenes(stage: Stage, texts: list[tuple[str, str]], talk: Console) -> 
     async with Producer.connect(stage.redis_url, tenant=TENANT) as producer:
         with LiveJobs(talk, total=3 * len(texts) + 3) as live:
             shown = await work(producer, texts, live.on_event)
+            if not any(one.state == "succeeded" for one in shown):
+                return shown  # the model does not answer: there is nothing to show with it
             shown.append(await deduplicated(producer, name, text))
             shown.append(await degraded(producer, name, text, live.on_event))
             shown += await dead_and_replayed(producer, name, text, stage.model.target, live.on_event)

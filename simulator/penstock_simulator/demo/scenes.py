@@ -13,7 +13,7 @@ from penstock import (
     Classify,
     Event,
     Extract,
-    JobDeadError,
+    JobError,
     JobHandle,
     JobResult,
     PenstockError,
@@ -24,6 +24,7 @@ from penstock import (
 from penstock.dead_letters import DeadLetters
 from penstock.letter_report import CallReport
 
+DEADLINE_S = 60.0
 TIMEOUT_S = 120.0
 
 LABELS = {
@@ -73,8 +74,8 @@ class Shown:
 
     @property
     def state(self) -> str:
-        """``succeeded``, ``degraded`` or ``dead``."""
-        return self.result.state if self.result is not None else "dead"
+        """How it ended: ``succeeded``, ``degraded``, ``dead`` or ``expired``."""
+        return self.result.state if self.result is not None else self.error.code if self.error else "unknown"
 
     @property
     def as_told(self) -> bool:
@@ -97,6 +98,7 @@ async def work(producer: Producer, texts: Sequence[tuple[str, str]], on_event: O
     jobs = await producer.enqueue_many(
         [ask for _, ask in named],
         idempotency_keys=[_key(position) for position in range(len(named))],
+        deadline_s=DEADLINE_S,
     )
     return await asyncio.gather(
         *(_follow("work", ask.task, name, job, on_event) for (name, ask), job in zip(named, jobs, strict=True))
@@ -106,7 +108,7 @@ async def work(producer: Producer, texts: Sequence[tuple[str, str]], on_event: O
 async def deduplicated(producer: Producer, name: str, text: str) -> Shown:
     """The first summary is asked for again, with its key."""
     key = _key(0)
-    job = await producer.enqueue(asks(text)[0], idempotency_key=key)
+    job = await producer.enqueue(asks(text)[0], idempotency_key=key, deadline_s=DEADLINE_S)
     if job.created:
         raise RuntimeError("a known idempotency key made a new job")
     note = f"the first summary, asked for again with its key {key!r}: the same job, nothing paid again"
@@ -120,7 +122,7 @@ def _key(position: int) -> str:
 
 async def degraded(producer: Producer, name: str, text: str, on_event: OnEvent) -> Shown:
     """A summary whose provider is down: the answer that no model gave, labelled so."""
-    job = await producer.enqueue(asks(text)[0], lane="bulk", max_attempts=2)
+    job = await producer.enqueue(asks(text)[0], lane="bulk", max_attempts=2, deadline_s=DEADLINE_S)
     shown = await _follow("degraded", "summarize", name, job, on_event)
     shown.note = "its provider is down: the sentences that say most were taken from the text, and the answer says so"
     return shown
@@ -130,7 +132,9 @@ async def dead_and_replayed(
     producer: Producer, name: str, text: str, target: str, on_event: OnEvent
 ) -> tuple[Shown, Shown]:
     """The same without a fallback: a dead letter, which is then run again with a model that answers."""
-    job = await producer.enqueue(asks(text)[0], lane="bulk", max_attempts=2, on_failure="dead_letter")
+    job = await producer.enqueue(
+        asks(text)[0], lane="bulk", max_attempts=2, deadline_s=DEADLINE_S, on_failure="dead_letter"
+    )
     dead = await _follow("dead", "summarize", name, job, on_event)
     dead.note = 'the same, but on_failure="dead_letter" forbids an answer that no model gave'
     letters = DeadLetters(producer)
@@ -150,6 +154,6 @@ async def _follow(scene: str, task: str, source: str, job: JobHandle[Any], on_ev
     shown = Shown(scene, task, source, job.id)
     try:
         shown.result = await job.result(timeout_s=TIMEOUT_S)
-    except JobDeadError as error:
+    except JobError as error:
         shown.error = error
     return shown

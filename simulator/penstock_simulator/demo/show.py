@@ -71,7 +71,7 @@ def print_all(console: Console, shown: list[Shown], stage: Stage, took_s: float)
     for panel in _panels(shown):
         console.print(panel)
     console.print(_totals(shown))
-    console.print(_who(stage, took_s), markup=False, highlight=False, soft_wrap=True)
+    console.print(_who(stage, shown, took_s), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(shown: list[Shown], stage: Stage) -> None:
@@ -168,8 +168,10 @@ def _totals(shown: Iterable[Shown]) -> Table:
     return table
 
 
-def _who(stage: Stage, took_s: float) -> str:
+def _who(stage: Stage, shown: list[Shown], took_s: float) -> str:
     command = "scripts/demo" if _SCRIPT.exists() else "penstock demo"
+    if not any(one.state == "succeeded" for one in shown):
+        return f"{stage.model.target} did not answer, so the rest of the demo is left out. Above it says why.\n"
     if not stage.model.simulated:
         return f"{stage.model.target} was asked; what it took is real. Done in {took_s:.1f} s.\n"
     return (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from penstock_simulator.wire import Wire
+from penstock_simulator.wire.anthropic_messages import AnthropicMessages
 from penstock_simulator.wire.openai_chat import OpenAIChat
 from penstock_simulator.wire.openai_responses import OpenAIResponses
 
-WIRES: tuple[Wire, ...] = (OpenAIChat(), OpenAIResponses())
+WIRES: tuple[Wire, ...] = (OpenAIChat(), OpenAIResponses(), AnthropicMessages())

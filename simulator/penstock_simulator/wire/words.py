@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,7 +74,7 @@ def standings(problem: Problem) -> tuple[Standing, ...]:
     known: tuple[Standing, ...] | None = problem.facts.get("standings")
     if known is not None:
         return known
-    return (Standing("requests", 500, 0, wait_s(problem) or 1.0),) if problem.kind == "rate_limit" else ()
+    return (Standing("requests", 500, 0, wait_s(problem) or 1.0, time.time()),) if problem.kind == "rate_limit" else ()
 
 
 def _facts(problem: Problem) -> dict[str, Any]:
