@@ -181,6 +181,8 @@ def test_a_server_of_ones_own_answers_and_gets_no_key_but_its_own(around: Surrou
         keys = {"OPENAI_API_KEY": "sk-of-this-server", "MY_KEY": "sk-of-this-server"}
         without = around.run(*wishes, env=keys)
         assert without.returncode == 1
+        told = [json.loads(line) for line in without.stdout.splitlines()]
+        assert {one["result"]["failure"]["code"] for one in told} == {"auth_failed"}
         assert not any(call.billed for call in server.calls())
         shown = objects(around.run(*wishes, "--api-key-env", "MY_KEY", env=keys))
     assert {one["simulated"] for one in shown} == {False}
