@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import structlog
@@ -10,6 +11,7 @@ from arq.connections import RedisSettings
 
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
+from penstock_worker import crash_points
 from penstock_worker.assembly import load_tasks, make_routes
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
@@ -31,6 +33,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
 
     Raises ConfigurationError before anything is claimed.
     """
+    crash_points.arm(os.environ)
     tasks = load_tasks(settings)
     routes = make_routes(settings, config_folder)
     prices = PriceTable({name: s.model_dump(exclude_none=True) for name, s in settings.prices.items()})

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from penstock_schemas.results import BUCKETS
 from penstock_store.batcher import Encodable
+from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.journal import (
     CallEntry,
@@ -86,9 +87,11 @@ class Caller:
         held = self._worst_case(target, request)
         _check_limit(attempt, held)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
+        crash_points.reach("intent.pre")
         allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls)
         if allowed is not Intended.YES:
             raise NotCalled(allowed.name.lower())
+        crash_points.reach("intent.post")
         attempt.journal.add(entry)
         attempt.made.append(entry)
         return entry, held
@@ -130,6 +133,7 @@ class Caller:
     ) -> None:
         entry.kind = kind
         entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain}
+        crash_points.reach("settle.pre")
         before = await self.store.settle(
             attempt.lease,
             entry.id,
@@ -139,6 +143,7 @@ class Caller:
             uncertain_nanousd=uncertain,
             ledger=_ledger(attempt, entry, self.prices.version),
         )
+        crash_points.reach("settle.post")
         if before is not None:
             entry.ended(before)
 

@@ -13,6 +13,7 @@ from penstock_schemas.errors import CorruptRecordError
 from penstock_schemas.jobs import RECORD_VERSION
 from penstock_schemas.results import JobFailure
 from penstock_store.scripts import load_include
+from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt, NewerVersionError, read_attempt
 from penstock_worker.attempt.outcome import Cancelled, Dead, HandBack, Lost, Outcome, Retry
 from penstock_worker.attempt.pipeline import Pipeline
@@ -84,8 +85,12 @@ class Attempts:
             task=attempt.request.task, run=attempt.run, attempt=attempt.number
         ):
             log.debug("attempt_started", deaths=lease.deaths)
+            crash_points.reach("claim.post")
             outcome = await self._outcome(attempt)
+            verb = "retry" if isinstance(outcome, Retry | HandBack) else "finish"
+            crash_points.reach(f"{verb}.pre")
             written = await write(self.store, attempt, outcome)
+            crash_points.reach(f"{verb}.post")
             _log_outcome(attempt, outcome, written)
 
     async def _outcome(self, attempt: Attempt) -> Outcome:

@@ -1,0 +1,42 @@
+"""Workers as processes of their own: `penstock worker`, with a configuration file made for the test."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def write_config(
+    folder: Path,
+    redis_url: str,
+    base_url: str,
+    *,
+    targets: Sequence[str] = ("openai/gpt-4o-mini",),
+    limits: Mapping[str, float] | None = None,
+    **worker: Any,
+) -> Path:
+    """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks."""
+    sections: dict[str, dict[str, Any]] = {
+        "redis": {"url": redis_url},
+        "worker": {"concurrency": 10, **worker},
+        "providers.openai": {"kind": "openai", "base_url": base_url, "allow_private": True},
+        "providers.openai.limits": dict(limits or {}),
+        "routes.default": {"targets": list(targets)},
+    }
+    # JSON's scalars and lists are TOML's, too.
+    lines = [
+        line
+        for name, section in sections.items()
+        for line in (f"[{name}]", *(f"{key} = {orjson.dumps(value).decode()}" for key, value in section.items()))
+    ]
+    path = folder / "penstock.toml"
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def worker_argv(config: Path) -> list[str]:
+    """The command of a worker with this configuration."""
+    return [sys.executable, "-m", "penstock", "--config", str(config), "worker"]
