@@ -8,7 +8,7 @@ from penstock import TaskInput
 
 
 class Translation(BaseModel):
-    """The output of translate."""
+    """The output of reword."""
 
     text: str
     language: str
@@ -17,7 +17,7 @@ class Translation(BaseModel):
 class Translate(TaskInput[Translation]):
     """A text in another language, with whatever a service wants to say about it."""
 
-    task = "translate"
+    task = "reword"
 
     text: str
     language: str = "German"

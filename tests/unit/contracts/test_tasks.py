@@ -18,7 +18,7 @@ class Invoice(BaseModel):
 
 def test_a_task_of_ones_own_is_known_by_its_name() -> None:
     """Beside the three."""
-    assert {"summarize", "classify", "extract", "translate"} <= set(task_names())
+    assert {"summarize", "classify", "extract", "reword"} <= set(task_names())
     assert task_input("translate") is Translate
     assert Translate.output_type() is Translation
     assert read_output("translate", {"text": "x", "language": "y"}) == Translation(text="x", language="y")

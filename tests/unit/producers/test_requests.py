@@ -57,7 +57,7 @@ def test_the_order_of_keys_does_not_change_the_fingerprint(value: Any, dice: ran
         checked = check_request(Translate(text="x", about=value), PLAIN, Limits())
     except RequestError:
         return
-    other = read_input("translate", json.dumps(shuffled({"text": "x", "about": value}, dice), indent=3))
+    other = read_input("reword", json.dumps(shuffled({"text": "x", "about": value}, dice), indent=3))
     again = check_request(other, PLAIN, Limits())
     assert again.fingerprint == checked.fingerprint == hashlib.sha256(checked.body).hexdigest()
 
@@ -66,7 +66,7 @@ def test_the_order_of_keys_does_not_change_the_fingerprint(value: Any, dice: ran
 def test_any_text_for_json_is_refused_or_read(text: str | bytes) -> None:
     """Whatever a file or a pipe holds."""
     try:
-        asked = read_input("translate", text)
+        asked = read_input("reword", text)
     except RequestError:
         return
     assert isinstance(asked, Translate)
