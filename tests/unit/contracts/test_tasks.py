@@ -19,9 +19,9 @@ class Invoice(BaseModel):
 def test_a_task_of_ones_own_is_known_by_its_name() -> None:
     """Beside the three."""
     assert {"summarize", "classify", "extract", "reword"} <= set(task_names())
-    assert task_input("translate") is Translate
+    assert task_input("reword") is Translate
     assert Translate.output_type() is Translation
-    assert read_output("translate", {"text": "x", "language": "y"}) == Translation(text="x", language="y")
+    assert read_output("reword", {"text": "x", "language": "y"}) == Translation(text="x", language="y")
 
 
 @pytest.mark.parametrize("name", ["", "Summarize", "two words", "a:b", "ä", "a" * 65, "1st"])
