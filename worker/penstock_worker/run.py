@@ -12,7 +12,7 @@ from arq.connections import RedisSettings
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
 from penstock_worker import crash_points
-from penstock_worker.assembly import load_tasks, make_routes
+from penstock_worker.assembly import load_tasks, make_policy, make_routes
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
 from penstock_worker.attempt.pipeline import Pipeline
@@ -41,7 +41,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
     reader = Reader()
     redis = connect(settings.redis.url, max_connections=1)
-    store = AttemptStore(Batcher(redis))
+    store = AttemptStore(Batcher(redis), make_policy(settings))
     attempts = Attempts(
         store=store,
         pipeline=Pipeline(Caller(store, client, Costing(prices)), reader),

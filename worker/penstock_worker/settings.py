@@ -22,6 +22,38 @@ LaneName = Literal["interactive", "standard", "bulk"]
 _LANES: dict[LaneName, float] = {"interactive": 6, "standard": 3, "bulk": 1}
 
 
+class BreakerSection(Section):
+    """When a target that fails is left alone, and how it is tried again."""
+
+    enabled: bool = True
+    """False leaves it to a gateway of yours. A wait that a provider states is obeyed all the same."""
+    window_s: Positive = 30.0
+    """How far back failures count."""
+    min_calls: int = Field(default=20, ge=1)
+    """Below so many calls in the window the rate of failures says nothing."""
+    failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The part of the window's calls from which on it is left alone."""
+    all_failed_calls: int = Field(default=5, ge=1)
+    """So many failures without one success in the window are enough, for targets with few calls."""
+    open_s: Positive = 5.0
+    """How long it is left alone at first; twice as long each time that it fails again."""
+    max_open_s: Positive = 300.0
+    access_open_s: Positive = 30.0
+    """The same for a refused key, an empty account and an unknown model."""
+    max_access_open_s: Positive = 60.0
+    probes: int = Field(default=3, ge=1, le=100)
+    """Calls that try it again; when as many have gone well all go on."""
+    ramp_s: Annotated[float, Field(ge=1, le=20)] = 10.0
+    """From a reopening to full speed: five calls in the first second, twice as many in each that follows."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for least, most in (("open_s", "max_open_s"), ("access_open_s", "max_access_open_s")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(f"{least} ({getattr(self, least):g}) must not be above {most}")
+        return self
+
+
 class WorkerSection(Section):
     """How a worker process works."""
 
@@ -41,6 +73,7 @@ class WorkerSection(Section):
     """Modules of your own that register tasks, imported at start."""
     health_port: int | None = Field(default=None, ge=0, le=65_535)
     """A loopback port for liveness and readiness; None: none."""
+    breaker: BreakerSection = BreakerSection()
     dead_letter_days: Positive = 30.0
     """How long a dead letter made from an unreadable record is kept."""
 
@@ -88,6 +121,12 @@ class ProviderSection(Section):
     allow_private: bool = False
     """Allow plain http and private addresses: for a server on your own network."""
     limits: LimitsSection = LimitsSection()
+    requests_per_min: int | None = Field(default=None, ge=1)
+    """The most calls that each of its models is sent in a minute by all workers together; None: no limit."""
+    tokens_per_min: int | None = Field(default=None, ge=1)
+    """The same for tokens, input and output."""
+    max_in_flight: int | None = Field(default=None, ge=1)
+    """The same for calls at one time."""
     schema_mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
     """The strongest way of asking for a schema that it understands."""
     ca_file: Path | None = None

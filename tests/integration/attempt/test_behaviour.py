@@ -51,12 +51,12 @@ async def test_a_throttle_is_waited_for_and_not_charged(
 
 
 async def test_a_throttled_job_holds_no_slot(producer: Producer, simulator: Simulator, settings: Make) -> None:
-    """With one slot, another job runs while the first waits."""
+    """With one slot, a job for another target runs while the first waits."""
     simulator.script([{"match": {"contains": "first"}, "fault": "429 retry-after=30"}])
     first = await producer.enqueue(Summarize(text="first " + TEXT))
-    async with working(settings(concurrency=1)):
+    async with working(settings(concurrency=1, routes={"classify": {"targets": [OTHER]}})):
         await until(lambda: simulator.stats().requests == 1)
-        second = await producer.enqueue(ASKED)
+        second = await producer.enqueue(Classify(text=TEXT, labels=["mills and rivers", "bug"]))
         assert (await second.result(timeout_s=10)).state == "succeeded"
         assert (await first.status()).state == "scheduled"
         await first.cancel()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from penstock_worker.routing.policy import BreakerPolicy, Policy
 from tests.support.guards import ACCOUNT, TARGET, Guards, Verdict
 
 
@@ -278,6 +279,15 @@ async def test_two_workers_share_one_breaker(guards: Guards) -> None:
     await fail(other, 2)
     assert not (await guards.admit()).admitted
     assert not (await other.admit()).admitted
+
+
+async def test_a_breaker_that_is_switched_off_never_opens(guards: Guards) -> None:
+    """Not even for a refused key; nothing is counted."""
+    off = Guards(guards.redis, Policy(BreakerPolicy(enabled=False)))
+    await fail(off, 30)
+    await off.report("trip_account")
+    assert await off.admit() == Verdict(1)
+    assert await off.breaker() == await off.breaker(ACCOUNT) == {}
 
 
 async def test_a_breaker_is_forgotten_in_the_end(guards: Guards) -> None:

@@ -1,5 +1,6 @@
 """The gate: nothing before the stated time, a slow return, places in the line, and limits of our own."""
 
+import itertools
 from collections.abc import Callable
 
 from tests.support.guards import TARGET, Guards, Verdict
@@ -75,7 +76,7 @@ async def test_it_comes_back_slowly(guards: Guards) -> None:
     assert await started_within(guards, 2) == []
     per_s = [len(await started_within(guards, 1)) for _ in range(4)]
     assert 5 <= per_s[0] <= 8
-    assert all(1.7 < later / earlier < 2.3 for earlier, later in zip(per_s, per_s[1:], strict=False))
+    assert all(1.7 < later / earlier < 2.3 for earlier, later in itertools.pairwise(per_s))
 
 
 async def test_after_the_ramp_it_is_open(guards: Guards) -> None:

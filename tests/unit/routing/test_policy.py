@@ -10,6 +10,7 @@ def test_times_are_in_ms() -> None:
     assert "bucket = 2000.0" in text
     assert "probes = 2," in text
     assert "failure_ratio = 0.25" in text
+    assert "enabled = true" in text
     assert "max_open = 300000.0" in text
 
 

@@ -2,9 +2,10 @@
 
 1. If the journal has this step already, its end is taken from there, and nothing is sent.
 2. The most it can cost is worked out; what does not fit the job's own limit is not sent.
-3. The intent is written down. Without that nothing is sent.
+3. The intent is written down, if what guards the target lets the call through. Without that nothing is sent.
 4. The call is made, under the target's limits and the job's deadline.
-5. What it came to is written down before anybody looks at it: answer, tokens, cost, or that this is unknown.
+5. What it came to is written down before anybody looks at it: answer, tokens, cost, or that this is unknown; and
+   the guards of the target hear of it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,17 @@ from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
 from penstock_worker.money.costing import Costing
 from penstock_worker.money.usage import token_bound
+from penstock_worker.routing.closed import Ask, Closed, TargetClosed
+from penstock_worker.routing.report import ABORTED, Report, report_of
 
 Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode"]
+
+
+BYTES_PER_TOKEN = 4
+"""Of English text, roughly: for what a call counts with against a limit of tokens, until its usage is known."""
+
+REPORT_GRACE_S = 30.0
+"""How long after its time limit a call's end may still be told, before its slot is given to another."""
 
 
 class NotCalled(Exception):
@@ -60,58 +70,58 @@ class Caller:
         purpose: Purpose,
         on_delta: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Make this step's call, or take its end from the journal. Raises CallError or NotCalled."""
+        """Make this step's call, or take its end from the journal. Raises CallError, NotCalled or TargetClosed."""
         while (past := attempt.journal.next_past()) is not None:
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
             if past.kind != "unknown":
                 attempt.made.append(past)
                 return _replayed(past)
-        entry, held = await self._intend(attempt, target, request, purpose)
+        entry, ask = await self._intend(attempt, target, request, purpose)
         try:
             answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=on_delta)
         except CallError as error:
-            await self._settle_error(attempt, target, entry, held, error)
+            await self._settle_error(attempt, target, entry, ask, error)
             raise
         except asyncio.CancelledError:
             await self._settle_unknown(attempt, entry)
             raise
         cost = self.prices.cost(target, answer)
         end = answer_to_json(answer)
-        await self._settle(attempt, entry, "answered", end, cost=cost, uncertain=0)
+        await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, cost=cost, uncertain=0)
         return answer
 
     async def _intend(
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
-    ) -> tuple[CallEntry, int | None]:
-        held = self._worst_case(target, request)
+    ) -> tuple[CallEntry, Ask]:
+        size = _size(request)
+        held = self.prices.worst_case(target, token_bound(size), request.max_output_tokens)
         _check_limit(attempt, held)
+        ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
         crash_points.reach("intent.pre")
-        allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls)
-        if allowed is not Intended.YES:
+        allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask)
+        if isinstance(allowed, Closed):
+            raise TargetClosed(target.name, ask.tokens, allowed)
+        entry.probe = allowed is Intended.PROBE
+        if allowed is not Intended.YES and not entry.probe:
             raise NotCalled(allowed.name.lower())
         crash_points.reach("intent.post")
         attempt.journal.add(entry)
         attempt.made.append(entry)
-        return entry, held
-
-    def _worst_case(self, target: Target, request: CallRequest) -> int | None:
-        parts = [request.system, request.user, *(turn.text for turn in request.turns)]
-        size = sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
-        return self.prices.worst_case(target, token_bound(size), request.max_output_tokens)
+        return entry, ask
 
     async def _settle_error(
-        self, attempt: Attempt, target: Target, entry: CallEntry, held: int | None, error: CallError
+        self, attempt: Attempt, target: Target, entry: CallEntry, ask: Ask, error: CallError
     ) -> None:
-        end = error_to_json(error)
+        end, said = error_to_json(error), (report_of(error), ask.tokens)
         if error.billed == "no":
-            await self._settle(attempt, entry, "failed", end, cost=0, uncertain=0)
+            await self._settle(attempt, entry, "failed", end, *said, cost=0, uncertain=0)
         elif error.billed == "yes" and error.usage is not None:
             cost = self.prices.cost_of(target, error.usage)
-            await self._settle(attempt, entry, "failed", end, cost=cost, uncertain=0)
+            await self._settle(attempt, entry, "failed", end, *said, cost=cost, uncertain=0)
         else:
-            await self._settle(attempt, entry, "failed", end, **_unknown(held))
+            await self._settle(attempt, entry, "failed", end, *said, **_unknown(entry.intent["held_nanousd"]))
 
     async def _settle_unknown(self, attempt: Attempt, entry: CallEntry) -> None:
         """A call that was sent, perhaps, and whose end nobody saw: the most it can have cost stays on the books.
@@ -119,7 +129,7 @@ class Caller:
         Unless its worker, thought to be dead, has told the end meanwhile: then it is that.
         """
         end = {"error": "interrupted", "billed": "unknown"}
-        await self._settle(attempt, entry, "unknown", end, **_unknown(entry.intent.get("held_nanousd")))
+        await self._settle(attempt, entry, "unknown", end, ABORTED, 0, **_unknown(entry.intent.get("held_nanousd")))
 
     async def _settle(
         self,
@@ -127,6 +137,8 @@ class Caller:
         entry: CallEntry,
         kind: EndKind,
         end: dict[str, Any],
+        report: Report,
+        counted_tokens: int,
         *,
         cost: int | None,
         uncertain: int,
@@ -142,10 +154,18 @@ class Caller:
             cost_nanousd=cost,
             uncertain_nanousd=uncertain,
             ledger=_ledger(attempt, entry, self.prices.version),
+            report=report,
+            counted_tokens=counted_tokens,
         )
         crash_points.reach("settle.post")
         if before is not None:
             entry.ended(before)
+
+
+def _size(request: CallRequest) -> int:
+    """Bytes of all that is sent."""
+    parts = [request.system, request.user, *(turn.text for turn in request.turns)]
+    return sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
 
 
 def _unknown(held: int | None) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class CallEntry:
     intent: dict[str, Any]
     kind: EndKind | None = None
     end: dict[str, Any] = field(default_factory=dict)
+    probe: bool = False
+    """Whether it was made to find out if its target is well again; known only to who makes it."""
 
     @property
     def place(self) -> tuple[int, int, int]:

@@ -26,8 +26,10 @@ from penstock_worker.attempt.deltas import Deltas
 from penstock_worker.attempt.judging import Accepted, Rejected, judge
 from penstock_worker.attempt.outcome import Cancelled, Dead, Degraded, Lost, Outcome, Retry, Succeeded
 from penstock_worker.attempt.reading import Reader
+from penstock_worker.attempt.store import Parked
 from penstock_worker.llm.errors import CallError, SchemaUnsupportedError, ThrottledError
 from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+from penstock_worker.routing.closed import MESSAGES, TargetClosed
 
 log = structlog.get_logger("penstock.attempt")
 
@@ -48,8 +50,10 @@ class Trouble:
     """A later attempt may go better."""
     next_target: bool
     charged: bool = True
-    """Whether the attempt counts as failed for it; a throttle does not."""
+    """Whether the attempt counts as failed for it; a throttle, a closed target or a failed probe does not."""
     retry_after_s: float | None = None
+    closed: TargetClosed | None = None
+    """Set when it was not asked at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,21 @@ class Pipeline:
         except NotCalled as stop:
             return await self._not_called(attempt, stop, troubles)
         decided = decide(attempt, troubles, self.luck.random())
-        return decided if isinstance(decided, Retry) else await give_up(attempt, decided)
+        if isinstance(decided, JobFailure):
+            return await give_up(attempt, decided)
+        first = opens_first(troubles)
+        return decided if first is None else await self._park(attempt, decided, first)
+
+    async def _park(self, attempt: Attempt, retry: Retry, closed: TargetClosed) -> Outcome:
+        """Wait for the target that opens first, in its line."""
+        store, deadline_at_ms = self.caller.store, attempt.deadline_at_ms
+        parked, wait_s = await store.park(attempt.lease, closed.target, closed.tokens, deadline_at_ms)
+        if parked is Parked.LOST:
+            return Lost()
+        if parked is Parked.TOO_LATE:
+            why = closed.closed.why
+            return await give_up(attempt, JobFailure(code="deadline_exceeded", message=_LATE, last_error=why))
+        return replace(retry, delay_s=wait_s, reason=closed.closed.why)
 
     async def _not_called(self, attempt: Attempt, stop: NotCalled, troubles: list[Trouble]) -> Outcome:
         if stop.why == "lost":
@@ -94,14 +112,16 @@ class Pipeline:
         while True:
             try:
                 answer = await self._call(attempt, target, request, purpose)
+            except TargetClosed as closed:
+                return _trouble_closed(closed)
             except SchemaUnsupportedError as error:
                 if "weaker_schema_mode" in remedies:
-                    return _trouble_of(error)
+                    return _trouble_of(error, probe=False)
                 remedies.add("weaker_schema_mode")
                 request, purpose = replace(request, schema_mode=SchemaMode.PROMPT), "weaker_schema_mode"
                 continue
             except CallError as error:
-                return _trouble_of(error)
+                return _trouble_of(error, probe=attempt.made[-1].probe)
             verdict = await judge(attempt, answer, request_schema(request), self.reader)
             if isinstance(verdict, Accepted):
                 return Succeeded(verdict.output, _made_by(attempt, answer), verdict.quality, verdict.reasons)
@@ -157,12 +177,25 @@ def decide(attempt: Attempt, troubles: list[Trouble], luck: float) -> Retry | Jo
     if charged and attempt.last:
         message = f"All {attempt.number} attempts failed. The last: {last.message}"
         return JobFailure(code="attempts_exhausted", message=message, last_error=last.code)
-    waits = [trouble.retry_after_s for trouble in troubles if trouble.retry_after_s is not None]
-    throttles = sum(call.end.get("error") == ThrottledError.code for call in attempt.journal.of_run())
-    delay_s = max(backoff_s(max(attempt.number, throttles), luck), min(waits, default=0.0))
+    delay_s = _delay_s(attempt, troubles, luck)
     if attempt.late_by(delay_s):
         return JobFailure(code="deadline_exceeded", message=_LATE, last_error=last.code)
     return Retry(delay_s, last.code, charged)
+
+
+def _delay_s(attempt: Attempt, troubles: list[Trouble], luck: float) -> float:
+    if (first := opens_first(troubles)) is not None:
+        return first.closed.wait_s
+    waits = [each.retry_after_s for each in troubles if each.retry_after_s is not None and each.closed is None]
+    throttles = sum(call.end.get("error") == ThrottledError.code for call in attempt.journal.of_run())
+    return max(backoff_s(max(attempt.number, throttles), luck), min(waits, default=0.0))
+
+
+def opens_first(troubles: list[Trouble]) -> TargetClosed | None:
+    """The target to wait for when all that may yet give a result are closed; None when one is not."""
+    closed = [trouble.closed for trouble in troubles if trouble.retry]
+    shut = [each for each in closed if each is not None]
+    return min(shut, key=lambda each: each.closed.wait_s) if shut and len(shut) == len(closed) else None
 
 
 async def give_up(attempt: Attempt, failure: JobFailure) -> Degraded | Dead:
@@ -189,15 +222,22 @@ def _made_by(attempt: Attempt, answer: Answer) -> MadeBy:
     return MadeBy(kind="model", name=intent["target"], model=answer.model, prompt=intent["prompt"])
 
 
-def _trouble_of(error: CallError) -> Trouble:
+def _trouble_of(error: CallError, *, probe: bool) -> Trouble:
+    """A probe is made on behalf of all who wait: that it failed is no failure of the job that made it."""
+    excused = probe and error.trips_breaker
     return Trouble(
         error.code,
         error.message,
-        retry=error.retry,
+        retry=error.retry or excused,
         next_target=error.next_target,
-        charged=not isinstance(error, ThrottledError),
+        charged=not (isinstance(error, ThrottledError) or excused),
         retry_after_s=error.retry_after_s,
     )
+
+
+def _trouble_closed(closed: TargetClosed) -> Trouble:
+    why, wait_s = closed.closed.why, closed.closed.wait_s
+    return Trouble(why, MESSAGES[why], retry=True, next_target=True, charged=False, retry_after_s=wait_s, closed=closed)
 
 
 _LATE = "The deadline came before a model could answer."

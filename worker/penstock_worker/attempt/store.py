@@ -19,10 +19,14 @@ from penstock_schemas import keys
 from penstock_schemas.results import JobFailure
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
-from penstock_store.scripts import Script, load_script
+from penstock_store.scripts import Script, load_include, load_script
 from penstock_worker.engine.lease import Lease
+from penstock_worker.routing.closed import Ask, Closed
+from penstock_worker.routing.policy import Policy
+from penstock_worker.routing.report import Report
 
 _PACKAGE = "penstock_worker.attempt"
+_ROUTING = "penstock_worker.routing"
 _PAUSE_S = (0.05, 1.0)
 
 HOLD_S = 600.0
@@ -37,26 +41,51 @@ class Intended(IntEnum):
     YES = 1
     ENVELOPE_SPENT = 2
     CANCELLED = 3
+    PROBE = 5
+    """It may, to find out whether its target is well again."""
+
+
+class Parked(IntEnum):
+    """Whether a job has a place in the line of a target."""
+
+    LOST = 0
+    """The lease is someone else's."""
+    YES = 1
+    TOO_LATE = 2
+    """Its turn would come after its deadline."""
 
 
 class AttemptStore:
-    """The scripts of an attempt, on one batcher shared by all attempts of a process."""
+    """The scripts of an attempt, on one batcher shared by all attempts of a process.
 
-    def __init__(self, batcher: Batcher) -> None:
+    *policy*: how targets are spared.
+    """
+
+    def __init__(self, batcher: Batcher, policy: Policy | None = None) -> None:
         self._batcher = batcher
-        self._intend, self._settle, self._finish, self._reschedule, self._tell, self._bury_corrupt = (
-            load_script(_PACKAGE, verb) for verb in ("intend", "settle", "finish", "reschedule", "tell", "bury_corrupt")
+        rules = (policy or Policy()).lua()
+        guards = (rules + load_include(_ROUTING, "admission"),)
+        self._intend, self._settle = (load_script(_PACKAGE, verb, includes=guards) for verb in ("intend", "settle"))
+        self._park = load_script(_ROUTING, "park", includes=(rules,))
+        self._finish, self._reschedule, self._tell, self._bury_corrupt = (
+            load_script(_PACKAGE, verb) for verb in ("finish", "reschedule", "tell", "bury_corrupt")
         )
 
-    async def intend(self, lease: Lease, call_id: str, intent: Mapping[str, Any], max_calls: int) -> Intended:
-        """Ask to make a call, and write down that it will be made.
+    async def intend(
+        self, lease: Lease, call_id: str, intent: Mapping[str, Any], max_calls: int, ask: Ask | None = None
+    ) -> Intended | Closed:
+        """Ask to call the intent's target, and write down that it will be called; Closed when it is to be spared.
 
         Returns only when the lease is sure to be ours for a while yet: after a silence of Redis it waits for the
         heartbeat to renew it, or to cancel the task when it is lost.
         """
-        args = [call_id, orjson.dumps(intent), max_calls]
-        code = Intended(await _persist(lambda: self._run(self._intend, lease, args)) or 0)
-        while code is Intended.YES and not lease.trusted:  # noqa: ASYNC110  (only time and a thread change it)
+        ask = ask or Ask()
+        args = [call_id, orjson.dumps(intent), max_calls, intent["target"], ask.tokens, round(ask.lease_s * 1000)]
+        reply = await _persist(lambda: self._run(self._intend, lease, args)) or 0
+        if isinstance(reply, list):
+            return Closed(reply[2].decode(), reply[1] / 1000)
+        code = Intended(reply)
+        while code in (Intended.YES, Intended.PROBE) and not lease.trusted:  # noqa: ASYNC110  (only time and a thread change it)
             await asyncio.sleep(_PAUSE_S[0])
         return code
 
@@ -70,14 +99,18 @@ class AttemptStore:
         cost_nanousd: int | None,
         uncertain_nanousd: int,
         ledger: Mapping[str, Encodable],
+        report: Report | None = None,
+        counted_tokens: int = 0,
     ) -> bytes | None:
         """Write down what a call came to, also when the lease is lost: costs are never dropped.
 
-        Returns None, or what it was settled as before, ``<kind> <JSON>``; then nothing more is written.
+        *report* is for those who guard the ledger's target, where the call was counted with *counted_tokens*; None
+        says nothing. Returns None, or what it was settled as before, ``<kind> <JSON>``; then nothing more is written.
         """
         cost = "" if cost_nanousd is None else cost_nanousd
         entry = [part for pair in ledger.items() for part in pair]
-        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *entry]
+        said = ["", "", -1, 0, -1] if report is None else _said(report, ledger["target"], counted_tokens)
+        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, *entry]
         before, cancelled = await _held(lambda: self._run(self._settle, lease, args))
         if cancelled:
             raise asyncio.CancelledError
@@ -107,6 +140,15 @@ class AttemptStore:
         told = orjson.dumps(attempt) if attempt else b""
         args = [round(delay_s * 1000), int(charged), told, reason]
         return await self._ended(lease, self._reschedule, args)
+
+    async def park(self, lease: Lease, target: str, tokens: int, deadline_at_ms: int | None) -> tuple[Parked, float]:
+        """Take a place in the line of a target for a call of so many tokens, and how long it is till its turn, in s.
+
+        A repeat takes another place, and the first is void.
+        """
+        args = [target, tokens, "" if deadline_at_ms is None else deadline_at_ms]
+        code, wait_ms = await _persist(lambda: self._run(self._park, lease, args)) or (0, 0)
+        return Parked(code), wait_ms / 1000
 
     async def bury_corrupt(self, lease: Lease, failure: JobFailure, keep_s: float) -> bool:
         """Put a dead letter in the place of a record that cannot be read; False when the lease was lost."""
@@ -143,6 +185,11 @@ class AttemptStore:
     def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
         record = keys.record(lease.job_id).encode(errors="surrogateescape")
         return self._batcher.call(script, [record], [lease.raw_id, lease.token, *args])
+
+
+def _said(report: Report, target: Encodable, counted_tokens: int) -> list[Encodable]:
+    more_tokens = 0 if report.tokens is None else report.tokens - counted_tokens
+    return [target, report.what, report.wait_ms, more_tokens, report.took_ms]
 
 
 def _uncancel() -> None:

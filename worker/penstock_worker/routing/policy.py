@@ -17,6 +17,8 @@ BUCKETS = 6
 class BreakerPolicy:
     """When a target is left alone, for how long, and how it is tried again."""
 
+    enabled: bool = True
+    """False leaves it to something between us and the provider; a stated wait is obeyed all the same."""
     window_s: float = 30.0
     """How far back failures count."""
     min_calls: int = 20
@@ -76,7 +78,7 @@ def _ms(name: str, value: float) -> float:
 
 
 def _table(row: Mapping[str, float]) -> str:
-    return "{" + ", ".join(f"{name} = {value!r}" for name, value in row.items()) + "}"
+    return "{" + ", ".join(f"{name} = {repr(value).lower()}" for name, value in row.items()) + "}"
 
 
 def _quoted(text: str) -> str:

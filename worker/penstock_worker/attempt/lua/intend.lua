@@ -2,27 +2,37 @@
 -- include: record
 -- include: lease
 --[[
-Write down that a provider is about to be called. Without it no call is made.
+Write down that a provider is about to be called, if all that guards the target lets the call through. Without it
+no call is made. Breaker, gate and limits (the include "admission") are pasted ahead.
 
 KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token
 ARGV[3] call id, "<run>.<attempt>.<number>"
 ARGV[4] intent, JSON
 ARGV[5] the most calls the run may make
+ARGV[6] target                           ARGV[7] tokens the call may take
+ARGV[8] how long its slot and its probe are waited for, ms
 
 Returns 1 written, or written before under this id (a repeat changes nothing)
         0 the lease is lost; nothing written
         2 the run has made as many calls as it may; nothing written
         3 a cancel was asked for; nothing written
+        5 written, and the call is a probe of its target's breaker; a repeat answers the same while it is waited for
+        {4, ms, code} the target is closed for so long, and what for; nothing written
 ]]
-local record, job_id, token, call_id = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local record, job_id, token, call_id, target = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[6]
+local id = job_id .. ":" .. call_id
 if not lease_held(KEY.arq_in_progress .. job_id, token) then return 0 end
 local journal = KEY.journal .. job_id
-if redis.call("HEXISTS", journal, call_id) == 1 then return 1 end
-local run, calls, cancel = unpack(redis.call("HMGET", record, "run", "calls", "cancel"))
+if redis.call("HEXISTS", journal, call_id) == 1 then return admitted_as_probe(target, id) and 5 or 1 end
+local run, calls, cancel, place = unpack(redis.call("HMGET", record, "run", "calls", "cancel", "place"))
 if cancel then return 3 end
 if tonumber(calls) >= tonumber(ARGV[5]) then return 2 end
+local now = now_ms()
+local admitted, at, why = admit(target, id, place, tonumber(ARGV[7]), tonumber(ARGV[8]), now)
+if at then return {admitted, at - now, why} end
+if place then redis.call("HDEL", record, "place") end
 redis.call("HSET", journal, call_id, ARGV[4])
 redis.call("HINCRBY", record, "calls", 1)
-tell(job_id, run, "progress", now_ms(), ARGV[4])
-return 1
+tell(job_id, run, "progress", now, ARGV[4])
+return admitted

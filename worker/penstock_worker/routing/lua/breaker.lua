@@ -30,7 +30,7 @@ end
 -- While probes are out, those who ask are told to come back later the longer it takes.
 local function breaker_ask(key, most, now)
   local state, until_ms, tried_at, passed = unpack(redis.call("HMGET", key, "state", "until", "tried_at", "passed"))
-  if not state then return "pass" end
+  if not state or not RULE.enabled then return "pass" end
   if state == "open" then
     if now < tonumber(until_ms) then return "closed", tonumber(until_ms) end
     return "probe"
@@ -98,6 +98,7 @@ end
 local function breaker_report(key, id, what, wait_ms, most, now)
   local state, until_ms, passed = unpack(redis.call("HMGET", key, "state", "until", "passed"))
   if not state then
+    if not RULE.enabled then return nil end
     if what == "trip" then return "opened", breaker_open(key, RULE.access_open, RULE.max_access_open, wait_ms, now) end
     if what ~= "abort" and breaker_count(key, what, now) then
       return "opened", breaker_open(key, RULE.open, RULE.max_open, wait_ms, now)

@@ -21,7 +21,8 @@ algorithm (ITU-T I.371, annex A): one moment instead of a bucket to be filled.
 -- include: keys
 
 local MINUTE_MS, BURST_MS, GATE_KEPT_MS, FIRST_PER_S, EARLY_MS = 60000, 1000, 3600000, 5, 5
-local THROTTLE_MS, MAX_THROTTLE_MS, SLOT_LINE_MS, SLOT_CHECK_MS = 1000, 60000, 30000, 50
+local THROTTLE_MS, MAX_THROTTLE_MS, SLOT_CHECK_MS = 1000, 60000, 50
+local FIRST_TOOK_MS, SLOT_LINE_CALLS, SLOT_LINE_MS, MAX_SLOT_LINE_MS = 100, 20, 5000, 30000
 
 local function gate_limits(target)
   return LIMITS[string.match(target, "^[^/]+")] or {}
@@ -96,11 +97,13 @@ local function gate_take(gate, id, tokens, placed, lease_ms, now)
 end
 
 -- The next moment at which a slot may be free, so that those who wait come back about as fast as slots are freed.
--- It is a guess: beyond SLOT_LINE_MS it begins at the front again.
+-- It is a guess, so the line is kept short: beyond the time of some calls it begins at the front again.
 local function gate_slot_guess(gate, now)
-  local step = 0.8 * (gate.took or 1000) / gate.limits.max_in_flight
+  local took = gate.took or FIRST_TOOK_MS
+  local step = 0.8 * took / gate.limits.max_in_flight
   local at = math.max(gate.slots_at, now + SLOT_CHECK_MS)
-  if at > now + SLOT_LINE_MS then at = now + SLOT_CHECK_MS end
+  local longest = math.max(SLOT_LINE_MS, math.min(MAX_SLOT_LINE_MS, SLOT_LINE_CALLS * took))
+  if at > now + longest then at = now + SLOT_CHECK_MS end
   redis.call("HSET", gate.key, "slots_at", at + step)
   return at
 end
