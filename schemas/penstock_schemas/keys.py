@@ -137,6 +137,10 @@ def cache(tenant: str, digest: str) -> str:
     return f"penstock:cache:{tenant}:{digest}"
 
 
+GENERATION = "penstock:generation"
+"""String, random, made once: when it changes, Redis has lost what it held."""
+
+
 def worker(worker_id: str) -> str:
     """String: a worker's own report, expiring."""
     return f"penstock:worker:{worker_id}"

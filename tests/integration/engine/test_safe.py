@@ -15,7 +15,7 @@ from penstock_schemas import keys
 from penstock_schemas.errors import ConfigurationError
 from penstock_store.batcher import Batcher
 from penstock_store.server import RedisServer
-from penstock_worker.engine import POISON_DEATHS, SUSPECT_DEATHS, ArqQueue, Claim, Worker
+from penstock_worker.engine import POISON_DEATHS, SUSPECT_DEATHS, ArqQueue, Claim, FairQueues, Lease, Worker
 from penstock_worker.engine.endings import Ending, Endings
 from penstock_worker.engine.sources import Ask
 from tests.integration.engine.conftest import MakeWorker
@@ -345,6 +345,24 @@ async def test_corrupt_content_ends_that_job_and_stops_no_other(
     assert await sound.result(timeout=5, poll_delay=0.02) == "done"
     await until(lambda: not worker.held)
     await until(lambda: _is_empty(arq_redis))
+
+
+async def test_a_redis_that_lost_its_state_is_noticed(
+    arq_redis: ArqRedis, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flush, an empty restart, another server: the marker is another one."""
+
+    async def handle(ctx: dict[Any, Any], lease: Lease) -> None: ...
+
+    worker = await start(source=FairQueues(handler=handle, start_lua="local function start() end"))
+    await until(lambda: arq_redis.exists(keys.GENERATION))
+    assert worker.heartbeat is not None
+    seen_at = worker.heartbeat.renewed_at or 0.0
+    await until(lambda: (worker.heartbeat.renewed_at or 0.0) > seen_at + 0.5)  # it has seen the marker, and again
+    assert worker.heartbeat.states_lost == 0
+    await arq_redis.flushdb()
+    await until(lambda: worker.heartbeat.states_lost == 1)
+    assert "state_lost" in caplog.text
 
 
 async def test_an_idle_worker_asks_rarely(start: Start) -> None:

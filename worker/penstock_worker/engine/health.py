@@ -37,6 +37,8 @@ class Health:
     jobs_retried: int
     jobs_lost: int
     jobs_refused: int
+    states_lost: int
+    """How often Redis was found to have lost what it held, since the worker started."""
     redis_contact_age_s: float | None
     """How long ago Redis last answered the heartbeat; None before the first time."""
 
@@ -56,6 +58,7 @@ def health(worker: Worker) -> Health:
         jobs_retried=worker.jobs_retried,
         jobs_lost=worker.jobs_lost,
         jobs_refused=worker.jobs_refused,
+        states_lost=0 if beat is None else beat.states_lost,
         redis_contact_age_s=None if age_s is None else round(age_s, 3),
     )
 

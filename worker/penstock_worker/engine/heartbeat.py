@@ -6,12 +6,15 @@
 3. A lease that was renewed is trusted until the renewal was *sent* + the lease - a margin: an answer that
    comes late makes no lease longer.
 4. Leases that are someone else's by now are told to the loop.
+5. A marker in Redis is looked at with every beat, where the worker's source keeps one: when it is another than
+   before, Redis has lost its state (an empty restart, a flush, another server), which is said aloud and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +47,7 @@ class Heartbeat:
         lease_s: float,
         interval_s: float,
         stall_bound_s: float,
+        marker_key: str | None = None,
     ) -> None:
         self._held = held
         self._lost = lost
@@ -51,11 +55,15 @@ class Heartbeat:
         self._lease_s = lease_s
         self._interval_s = interval_s
         self._stall_bound_s = stall_bound_s
+        self._marker_key = marker_key
+        self._marker: bytes | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop_seen_at = 0.0
         self.renewed_at: float | None = None
         """When Redis last answered the heartbeat, by ``time.monotonic``; None before the first."""
+        self.states_lost = 0
+        """How often Redis was found to have lost its state."""
 
     def start(self) -> None:
         """Start the thread, for the running loop."""
@@ -90,6 +98,7 @@ class Heartbeat:
         if not self._loop_lives():
             return True
         try:
+            self._look_at_marker(client)
             self._renew(client, [lease for lease in self._held.copy().values() if not lease.released])
         except (RedisError, OSError) as error:
             logger.warning("leases could not be renewed: %s", error)
@@ -98,6 +107,17 @@ class Heartbeat:
             logger.exception("leases could not be renewed")
             return False
         return True
+
+    def _look_at_marker(self, client: redis.Redis) -> None:
+        if self._marker_key is None:
+            return
+        fresh = secrets.token_hex(8).encode()
+        found: Any = client.set(self._marker_key, fresh, nx=True, get=True)
+        marker = fresh if found is None else bytes(found)
+        if self._marker is not None and marker != self._marker:
+            self.states_lost += 1
+            logger.error("state_lost: Redis is not the one it was; what it held is gone or older than it was")
+        self._marker = marker
 
     def _loop_lives(self) -> bool:
         try:

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import time
 from collections.abc import Callable, Sequence
 from signal import Signals
 from typing import Any, ClassVar
@@ -36,6 +35,7 @@ from penstock_worker.engine.heartbeat import Heartbeat
 from penstock_worker.engine.idle import Idle
 from penstock_worker.engine.lease import Claim, Lease
 from penstock_worker.engine.links import blocking_client
+from penstock_worker.engine.room import Room
 from penstock_worker.engine.server import ServerCheck
 from penstock_worker.engine.sources import ArqQueue, Ask, Handler, Source
 from penstock_worker.engine.wake import Waker
@@ -106,9 +106,8 @@ class Worker(arq.worker.Worker):
         self._aborts = Aborts(self)
         self._more_due = False
         self._next_due_s: float | None = None
-        self._alone: Lease | None = None
-        self._room_for: tuple[str, str] | None = None
-        self._room_until = 0.0
+        # As long as the longest job may run, within reason: by then a worker that takes nothing new is idle.
+        self._room = Room(min(float(self.in_progress_timeout_s), _LONGEST_PATIENCE_S))
         self._away_s = _AWAY_S[0]
         self._batcher: Batcher | None = None
         self._endings: Endings | None = None
@@ -145,6 +144,7 @@ class Worker(arq.worker.Worker):
             lease_s=self.lease_s,
             interval_s=self.heartbeat_s,
             stall_bound_s=self.stall_bound_s,
+            marker_key=keys.GENERATION if self.source.handler is not None else None,
         )
         waker = self.idle.waker = Waker(self.pool, self._keys_changed)
         self.heartbeat.start()
@@ -194,7 +194,7 @@ class Worker(arq.worker.Worker):
         slots = self._free_slots()
         self._more_due = False
         if slots > 0:
-            claim = await self._claim(slots, [self._room_for] if self._room_for else [])
+            claim = await self._claim(slots, self._room.named())
             self._more_due = len(claim.leases) >= slots
             self._next_due_s = claim.next_due_s
         async with asyncio.timeout(2 * REDIS_TIMEOUT_S):
@@ -207,7 +207,7 @@ class Worker(arq.worker.Worker):
             await self._claim(slots, [(self.queue_name, job_id.decode()) for job_id in job_ids])
 
     async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
-        ask = Ask(slots, self.lease_s, not self.tasks, self._patience_s(), named)
+        ask = Ask(slots, self.lease_s, not self.tasks, self._room.patience_s, named)
         claiming = asyncio.ensure_future(self.source.claim(self.batcher, ask))
         try:
             claim = await asyncio.shield(claiming)
@@ -216,33 +216,21 @@ class Worker(arq.worker.Worker):
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 self._take_up(await claiming)
             raise
-        if named and named[0] == self._room_for:
-            self._room_for = None
-        if claim.suspect is not None and self._room_for is None:
-            self._room_for, self._room_until = claim.suspect, time.monotonic() + ask.patience_s
+        self._room.note(claim, named)
         self._take_up(claim)
         return claim
 
     def _take_up(self, claim: Claim) -> None:
         for lease in claim.leases:
             self._start(lease)
-        if claim.alone and claim.leases[0].task is not None:
-            self._alone = claim.leases[0]
-
-    def _patience_s(self) -> float:
-        """As long as the longest job may run, within reason: by then a worker that takes nothing new is idle."""
-        return min(float(self.in_progress_timeout_s), _LONGEST_PATIENCE_S)
 
     def _free_slots(self) -> int:
-        if not self.allow_pick_jobs or self.stopping or self._alone is not None:
+        if not self.allow_pick_jobs or self.stopping:
             return 0
-        if self._room_for is not None and time.monotonic() < self._room_until:
-            return 0 if self.tasks else 1
-        self._room_for = None
-        slots = min(self.max_jobs - len(self.tasks), self.queue_read_limit)
+        free = min(self.max_jobs - len(self.tasks), self.queue_read_limit)
         if self.burst and self.max_burst_jobs >= 0:
-            slots = min(slots, self.max_burst_jobs - self._jobs_started())
-        return slots
+            free = min(free, self.max_burst_jobs - self._jobs_started())
+        return self._room.slots(free, idle=not self.tasks)
 
     async def _rest(self) -> None:
         has_slots = self._free_slots() > 0
@@ -278,6 +266,7 @@ class Worker(arq.worker.Worker):
     def _start(self, lease: Lease) -> None:
         if not lease.trusted:
             logger.warning("job %s: the claim's answer came too late to be trusted", lease.job_id)
+            self._room.ended(lease)
             return
         self.held[lease.token] = lease
         run = self._run(lease)
@@ -325,8 +314,7 @@ class Worker(arq.worker.Worker):
         if self.tasks.get(lease.job_id) is lease.task:
             self.tasks.pop(lease.job_id, None)
             self.job_tasks.pop(lease.job_id, None)
-        if self._alone is lease:
-            self._alone = None
+        self._room.ended(lease)
         self.idle.slot_freed(always=self.burst)
 
     def forget(self, lease: Lease) -> None:
