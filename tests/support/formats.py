@@ -125,7 +125,7 @@ def responses_events(pieces: Sequence[str], end: str) -> list[dict[str, Any]]:
     begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     kind = "response.refusal.delta" if end == "refusal" else "response.output_text.delta"
     texts = ["I cannot."] if end == "refusal" else pieces
-    values = [
+    values: list[dict[str, Any]] = [
         {"type": "response.created", "response": begun},
         {"type": "response.in_progress", "response": begun},
         {"type": "response.output_item.added", "output_index": 1, "item": {"type": "message", "content": []}},
@@ -239,8 +239,9 @@ _OLLAMA_END = {"complete": "stop", "length": "length"}
 
 def ollama_line(text: str, end: str | None = None, **fields: Any) -> dict[str, Any]:
     """One line, the last when it has an *end*."""
+    message: dict[str, Any] = fields.pop("message", {})
     line = {"model": "test-model-2025", "created_at": "2025-01-01T00:00:00Z", "done": end is not None, **fields}
-    line["message"] = {"role": "assistant", "content": text, **fields.get("message", {})}
+    line["message"] = {"role": "assistant", "content": text, **message}
     if end is None:
         return line
     counts = {"prompt_eval_count": INPUT + CACHED, "eval_count": OUTPUT + REASONING, "total_duration": 5_000_000}

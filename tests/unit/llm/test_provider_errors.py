@@ -63,6 +63,8 @@ ROWS = [
     ("ollama", 503, "", "", "server busy, please try again. maximum pending requests exceeded", "overloaded"),
     ("azure", 404, "DeploymentNotFound", "", "x", "model_not_found"),
     ("azure", 429, "429", "", "x", "throttled"),
+    ("azure", 403, "403", "", "Out of call volume quota.", "quota_exhausted"),
+    ("azure", 403, "403", "", "Access denied due to Virtual Network/Firewall rules.", "auth_failed"),
     ("azure", 401, "401", "", "Access denied due to invalid subscription key", "auth_failed"),
     ("openai-responses", 400, "", "invalid_request_error", "x", "request_rejected"),
     ("openai-responses", 400, "context_length_exceeded", "invalid_request_error", "x", "context_too_long"),
@@ -141,6 +143,14 @@ def test_gemini_error_in_a_list() -> None:
     assert (error.code, error.retry_after_s) == ("throttled", 3.0)
 
 
+def test_gemini_quota_of_the_day() -> None:
+    """The wait that stands beside a daily quota does not help; another target does."""
+    body = retry_info("30s")
+    body["error"]["details"][0]["violations"][0]["quotaId"] = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
+    error = FAMILIES["gemini"].read_error(429, dumped(body))
+    assert (error.code, error.retry, error.next_target) == ("quota_exhausted", False, True)
+
+
 def test_gemini_says_it_in_a_violation() -> None:
     """Some models give the reason in the details alone."""
     violation = {"fieldViolations": [{"description": TOO_MANY_STATES}]}
@@ -194,7 +204,9 @@ def test_an_error_inside_a_stream(kind: str, event: dict[str, Any], expected: st
         ("openai-responses", {"status": "completed"}, "bad_response"),
         ("anthropic", {"type": "message"}, "bad_response"),
         ("gemini", {"candidates": []}, "bad_response"),
-        ("ollama", {"model": "m"}, "bad_response"),
+        ("ollama", {"model": "m", "done": True}, "bad_response"),
+        ("ollama", {"model": "m"}, "stream_broken"),
+        ("openai-responses", {"status": "completed", "output": []}, "bad_response"),
         ("ollama", {"message": {"content": "a"}, "done": False}, "stream_broken"),
     ],
 )

@@ -118,7 +118,7 @@ _REFUSED_NAMES = frozenset({"invalid_request_error", "invalid_argument", "failed
 _SCHEMA_PARAMS = ("response_format", "text.format", "output_config", "output_format")
 
 _WORDS: tuple[tuple[type[CallError], tuple[str, ...]], ...] = (
-    (QuotaExhaustedError, ("credit balance", "api usage limits", "spending cap", "enable billing")),
+    (QuotaExhaustedError, ("credit balance", "api usage limits", "spending cap", "enable billing", "volume quota")),
     (AuthFailedError, ("user location is not supported",)),
     (
         ContextTooLongError,
@@ -228,10 +228,16 @@ def words(value: object) -> str:
 def _by_words(clue: Clue) -> type[CallError]:
     refused = clue.status in (400, 422) or (clue.status is None and not _REFUSED_NAMES.isdisjoint(clue.names))
     plain = ServerFailedError if clue.status is None else by_status(clue.status)
+    if clue.status == 403 and _spoken(clue.message) is QuotaExhaustedError:
+        return QuotaExhaustedError
     if not (refused or clue.words_decide):
         return plain
     if clue.param.startswith(_SCHEMA_PARAMS):
         return SchemaUnsupportedError
-    message = clue.message.lower()
-    found = next((kind for kind, texts in _WORDS if any(text in message for text in texts)), None)
+    found = _spoken(clue.message)
     return found or (RequestRejectedError if refused else plain)
+
+
+def _spoken(message: str) -> type[CallError] | None:
+    said = message.lower()
+    return next((kind for kind, texts in _WORDS if any(text in said for text in texts)), None)

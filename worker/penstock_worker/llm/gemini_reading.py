@@ -95,10 +95,17 @@ def classify_object(error: object, *, status: int | None = None) -> CallError:
     details = objects(fields.get("details"))
     code = fields.get("code")
     effective = status or (code if isinstance(code, int) and 400 <= code < 600 else None)
-    names = (*(lower(detail.get("reason")) for detail in details), lower(fields.get("status")))
+    daily = "insufficient_quota" if _is_daily(details) else ""
+    names = (daily, *(lower(detail.get("reason")) for detail in details), lower(fields.get("status")))
     found = error_of(Clue(names, _message(error, details), effective))
     found.retry_after_s = _retry_delay_s(details)
     return found
+
+
+def _is_daily(details: list[Mapping[str, Any]]) -> bool:
+    """Whether a quota of the day is used up; the wait that is named beside it does not help then."""
+    violations = (row for detail in details for row in objects(detail.get("violations")))
+    return any("PerDay" in str(row.get("quotaId", "")) for row in violations)
 
 
 def _message(error: object, details: list[Mapping[str, Any]]) -> str:

@@ -36,7 +36,7 @@ from penstock_worker.llm.sse import ServerEvent
 from penstock_worker.llm.streaming import Accumulator, EventStream
 from penstock_worker.llm.strict_schema import Lowered, lower_schema
 from penstock_worker.llm.wire import document, mapping, sound, text_of
-from penstock_worker.money.usage import Bounds, ollama_usage
+from penstock_worker.money.usage import Bounds, ollama_usage, token_count
 
 NUM_CTX = 8192
 MOST_CHARS_PER_TOKEN = 7
@@ -92,8 +92,8 @@ class OllamaChat(WireFamily):
 
     def examine(self, target: Target, request: CallRequest, reply: Reply) -> None:
         """Raise InputTruncatedError when fewer tokens were read than the text must have, or as many as fit."""
-        count = mapping(reply.raw_usage).get("prompt_eval_count")
-        if not isinstance(count, int) or isinstance(count, bool):
+        count = token_count(mapping(reply.raw_usage), "prompt_eval_count")
+        if count is None:
             return  # left out when the whole prompt was in the server's cache
         least = least_tokens(request)
         if count < least or (count >= _num_ctx(target) and least > 0):
@@ -184,8 +184,8 @@ def _model_options(target: Target, request: CallRequest) -> dict[str, Any]:
 def _read_line(line: Mapping[str, Any]) -> Mapping[str, Any]:
     if line.get("error"):
         raise _error(line["error"], None)
-    if "message" not in line and "done" not in line:
-        raise BadResponseError(detail="no message")
+    if line.get("done") and "message" not in line:
+        raise BadResponseError(detail="done, and no message")
     return line
 
 

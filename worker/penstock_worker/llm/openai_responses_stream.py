@@ -59,7 +59,7 @@ class ResponseAccumulator(Accumulator):
         self._last = read_response(response)
         said, told = "".join(self._parts), self._last.text
         piece = self._add(told) if told and not said else None
-        if said and said != told and response.get("output"):
+        if said and said != told:
             raise BadResponseError(detail="the pieces are not the answer")
         self.done = True
         return piece

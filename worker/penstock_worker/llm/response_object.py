@@ -25,6 +25,8 @@ def read_response(response: Mapping[str, Any]) -> Reply:
         raise ServerFailedError(detail="status cancelled")
     if status not in ("completed", "incomplete") or not isinstance(response.get("output"), list):
         raise BadResponseError(detail=f"status {text_of(status)}, or no output")
+    if status == "completed" and not response["output"]:
+        raise BadResponseError(detail="completed, and no output")
     usage = response.get("usage")
     refusal = text_of(joined(response, "refusal", "refusal"), 256)
     return Reply(

@@ -66,14 +66,14 @@ def openai_usage(raw: object, known: Bounds) -> Usage:
     """
     usage = _object(raw)
     details = _mapping(usage, "prompt_tokens_details")
-    read = _count(details, "cached_tokens")
+    read = token_count(details, "cached_tokens")
     figures = Figures(
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        total_tokens=_count(usage, "total_tokens"),
-        cache_read_tokens=_count(usage, "prompt_cache_hit_tokens") if read is None else read,  # DeepSeek
-        cache_write_tokens=_count(details, "cache_write_tokens"),
-        reasoning_tokens=_count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens"),
+        input_tokens=token_count(usage, "prompt_tokens"),
+        output_tokens=token_count(usage, "completion_tokens"),
+        total_tokens=token_count(usage, "total_tokens"),
+        cache_read_tokens=token_count(usage, "prompt_cache_hit_tokens") if read is None else read,  # DeepSeek
+        cache_write_tokens=token_count(details, "cache_write_tokens"),
+        reasoning_tokens=token_count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens"),
     )
     return in_buckets(figures, known)
 
@@ -83,12 +83,12 @@ def responses_usage(raw: object, known: Bounds) -> Usage:
     usage = _object(raw)
     details = _mapping(usage, "input_tokens_details")
     figures = Figures(
-        input_tokens=_count(usage, "input_tokens"),
-        output_tokens=_count(usage, "output_tokens"),
-        total_tokens=_count(usage, "total_tokens"),
-        cache_read_tokens=_count(details, "cached_tokens"),
-        cache_write_tokens=_count(details, "cache_write_tokens"),
-        reasoning_tokens=_count(_mapping(usage, "output_tokens_details"), "reasoning_tokens"),
+        input_tokens=token_count(usage, "input_tokens"),
+        output_tokens=token_count(usage, "output_tokens"),
+        total_tokens=token_count(usage, "total_tokens"),
+        cache_read_tokens=token_count(details, "cached_tokens"),
+        cache_write_tokens=token_count(details, "cache_write_tokens"),
+        reasoning_tokens=token_count(_mapping(usage, "output_tokens_details"), "reasoning_tokens"),
     )
     return in_buckets(figures, known)
 
@@ -101,15 +101,15 @@ def anthropic_usage(raw: object, known: Bounds) -> Usage:
     are one bucket.
     """
     usage = _object(raw)
-    fresh, read = _count(usage, "input_tokens"), _count(usage, "cache_read_input_tokens")
-    written = _count(usage, "cache_creation_input_tokens")
-    absurd = any(usage.get(name) is not None and _count(usage, name) is None for name in _ANTHROPIC_CACHE)
+    fresh, read = token_count(usage, "input_tokens"), token_count(usage, "cache_read_input_tokens")
+    written = token_count(usage, "cache_creation_input_tokens")
+    absurd = any(usage.get(name) is not None and token_count(usage, name) is None for name in _ANTHROPIC_CACHE)
     figures = Figures(
         input_tokens=None if fresh is None or absurd else fresh + (read or 0) + (written or 0),
-        output_tokens=_count(usage, "output_tokens"),
+        output_tokens=token_count(usage, "output_tokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
-        reasoning_tokens=_count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
+        reasoning_tokens=token_count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
     )
     return in_buckets(figures, known)
 
@@ -122,17 +122,17 @@ def gemini_usage(raw: object, known: Bounds) -> Usage:
     follows from it.
     """
     usage = _object(raw)
-    prompt, thoughts = _count(usage, "promptTokenCount"), _count(usage, "thoughtsTokenCount")
-    tools, total = _count(usage, "toolUsePromptTokenCount"), _count(usage, "totalTokenCount")
+    prompt, thoughts = token_count(usage, "promptTokenCount"), token_count(usage, "thoughtsTokenCount")
+    tools, total = token_count(usage, "toolUsePromptTokenCount"), token_count(usage, "totalTokenCount")
     whole_input = None if prompt is None else prompt + (tools or 0)
-    visible = _count(usage, "candidatesTokenCount")
+    visible = token_count(usage, "candidatesTokenCount")
     if "candidatesTokenCount" not in usage and None not in (total, whole_input):
         visible = max((total or 0) - (whole_input or 0) - (thoughts or 0), 0)
     figures = Figures(
         input_tokens=whole_input,
         output_tokens=None if visible is None else visible + (thoughts or 0),
         total_tokens=total,
-        cache_read_tokens=_count(usage, "cachedContentTokenCount"),
+        cache_read_tokens=token_count(usage, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
     )
     return in_buckets(figures, known)
@@ -141,7 +141,7 @@ def gemini_usage(raw: object, known: Bounds) -> Usage:
 def ollama_usage(raw: object, known: Bounds) -> Usage:
     """Read the counts of the last line of an Ollama answer; neither a cache nor thinking is counted apart."""
     usage = _object(raw)
-    return in_buckets(Figures(_count(usage, "prompt_eval_count"), _count(usage, "eval_count")), known)
+    return in_buckets(Figures(token_count(usage, "prompt_eval_count"), token_count(usage, "eval_count")), known)
 
 
 def in_buckets(figures: Figures, known: Bounds) -> Usage:
@@ -227,7 +227,7 @@ def _amount(value: object) -> Decimal | None:
     return amount if amount.is_finite() and amount >= 0 else None
 
 
-def _count(source: Mapping[str, Any], name: str) -> int | None:
+def token_count(source: Mapping[str, Any], name: str) -> int | None:
     """A possible number of tokens; None when it is missing or absurd. 12.0 is 12."""
     value = source.get(name)
     if isinstance(value, float) and value.is_integer():
