@@ -138,7 +138,7 @@ def cache(tenant: str, digest: str) -> str:
 
 
 GENERATION = "penstock:generation"
-"""String, random, made once: when it changes, Redis has lost what it held."""
+"""String, random, kept while workers look at it: when it changes, Redis has lost what it held."""
 
 
 def worker(worker_id: str) -> str:

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _RENEW = load_script("penstock_worker.engine", "renew")
 _MOST = 1000
 _AGAIN_S = 0.5
+_MARKER_KEPT_S = 86_400
 
 
 class Heartbeat:
@@ -112,7 +113,10 @@ class Heartbeat:
         if self._marker_key is None:
             return
         fresh = secrets.token_hex(8).encode()
-        found: Any = client.set(self._marker_key, fresh, nx=True, get=True)
+        with client.pipeline(transaction=False) as pipe:
+            pipe.set(self._marker_key, fresh, nx=True, get=True)
+            pipe.expire(self._marker_key, _MARKER_KEPT_S)  # of no use once no worker looks at it
+            found: Any = pipe.execute()[0]
         marker = fresh if found is None else bytes(found)
         if self._marker is not None and marker != self._marker:
             self.states_lost += 1
