@@ -101,6 +101,7 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         api_key=_secret(provider),
         limits=CallLimits(limits.connect_s, limits.first_content_s, limits.content_idle_s, limits.whole_call_s),
         schema_mode=SchemaMode(provider.schema_mode),
+        price_ref=provider.price_refs.get(model),
         allow_private=provider.allow_private,
         ca_file=str(provider.ca_file) if provider.ca_file else None,
         options=provider.options,

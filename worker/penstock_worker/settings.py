@@ -115,7 +115,8 @@ class LimitsSection(Section):
 class ProviderSection(Section):
     """A provider, or anything that speaks its wire format."""
 
-    kind: Literal["openai"]
+    kind: Literal["openai", "openai-responses", "anthropic", "azure", "gemini", "ollama"]
+    """The wire format; ``openai`` is Chat Completions."""
     base_url: str
     api_key: SecretSection | None = None
     allow_private: bool = False
@@ -130,6 +131,8 @@ class ProviderSection(Section):
     schema_mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
     """The strongest way of asking for a schema that it understands."""
     ca_file: Path | None = None
+    price_refs: dict[str, str] = Field(default_factory=dict)
+    """Model -> ``provider/model`` in the price table, where the name is one's own: a deployment, an alias."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What only this kind understands."""
 
