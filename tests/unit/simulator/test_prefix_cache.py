@@ -109,7 +109,7 @@ def test_a_breakpoint_finds_what_an_earlier_turn_wrote() -> None:
 def test_a_prompt_is_tools_then_messages() -> None:
     """With the breakpoints where the client put them."""
     messages = (Message("system", "Be exact. Be brief.", ((9, "5m"),)), Message("user", "Go."))
-    prompt = prompt_of(Ask("w", "m", messages, tools=(Tool("look", '{"name":"look"}', "1h"),)), "")
+    prompt = prompt_of(Ask("w", "m", messages, tools=(Tool("look", '{"name":"look"}', breakpoint="1h"),)), "")
     assert "".join(prompt.parts) == '{"name":"look"}systemBe exact. Be brief.userGo.'
     assert ["".join(prompt.parts[:at]) for at, _ in prompt.breakpoints] == [
         '{"name":"look"}',
