@@ -11,7 +11,7 @@ from penstock_worker.routing.policy import Policy
 
 TARGET = "openai/gpt"
 ACCOUNT = "openai"
-START_MS = 1_800_000_000_000
+START_MS = 4_000_000_000_000
 
 _ADMIT = """
 return {admit(ARGV[1], ARGV[2], ARGV[3] ~= "" and ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))}
