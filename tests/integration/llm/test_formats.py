@@ -128,6 +128,28 @@ async def test_a_stream_without_its_end(client: HttpModelClient, target: Make, a
     assert (caught.value.code, caught.value.billed, caught.value.received_bytes) == ("stream_broken", "yes", 2)
 
 
+@pytest.mark.parametrize("kind", ["anthropic", "gemini"])
+async def test_early_figures_do_not_make_a_broken_answer_cheap(
+    client: HttpModelClient, target: Make, ask: Make, kind: str
+) -> None:
+    """These two tell the input first and the output last: a stream that breaks between has its output estimated."""
+    form = FORMATS[kind]
+
+    async def script(request: Request) -> None:
+        frames = [http_chunk(frame) for frame in form.stream(["some text", " and more"], "complete")[:-2]]
+        await request.send(stream_head(form.media_type), *frames)
+        request.writer.close()
+
+    async with Provider(script) as provider:
+        with pytest.raises(CallError) as caught:
+            await client.call(target(provider, kind=kind), ask(stream=True))
+    usage = caught.value.usage
+    assert usage is not None
+    assert (usage.input_tokens or 0) + (usage.cache_read_tokens or 0) == INPUT + CACHED
+    assert usage.output_tokens == -(-caught.value.received_bytes // 3)
+    assert usage.estimated
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_cancelling_closes_the_connection(client: HttpModelClient, target: Make, ask: Make, kind: str) -> None:
     """In the middle of any provider's stream the provider sees a cancellation at once."""

@@ -13,6 +13,7 @@ from penstock_worker.money.usage import (
     gemini_usage,
     ollama_usage,
     responses_usage,
+    with_seen_output,
 )
 
 KNOWN = bounds(input_bytes=300, output_bytes=30, cap_tokens=100)
@@ -151,3 +152,13 @@ def test_output_above_the_cap_is_held_to_the_cap(reader: Any, input_name: str, o
     """More output than was allowed is suspect; the accounts stay within the reservation."""
     usage = reader({input_name: 7, output_name: 101}, KNOWN)
     assert (usage.output_tokens, usage.suspect, usage.estimated) == (100, True, True)
+
+
+def test_figures_older_than_the_text() -> None:
+    """A broken stream whose figures have no output is not free of it; figures with output are kept."""
+    early = gemini_usage({"promptTokenCount": 5, "totalTokenCount": 5}, KNOWN)
+    seen = with_seen_output(early, KNOWN)
+    assert (seen.input_tokens, seen.output_tokens, seen.suspect, seen.estimated) == (5, 10, True, True)
+    assert with_seen_output(early, bounds(300, 0, 100)) == early
+    later = gemini_usage({"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}, KNOWN)
+    assert with_seen_output(later, KNOWN) == later

@@ -40,7 +40,7 @@ from penstock_worker.llm.refusal import refusal
 from penstock_worker.llm.secrets import SecretReader, SecretUnavailableError
 from penstock_worker.llm.watchdog import Watchdog
 from penstock_worker.llm.wire import text_of
-from penstock_worker.money.usage import bounds
+from penstock_worker.money.usage import bounds, with_seen_output
 
 FAMILIES: Final[dict[str, Family]] = {
     "openai": OpenAIChat(),
@@ -295,7 +295,8 @@ def _with_stream(error: CallError, call: _Call) -> CallError:
     error.received_bytes = stream.received_bytes
     if stream.raw_usage is not None:
         known = bounds(call.input_bytes, stream.received_bytes, call.request.max_output_tokens)
-        error.usage, _ = call.family.read_usage(stream.raw_usage, known)
+        usage, _ = call.family.read_usage(stream.raw_usage, known)
+        error.usage = with_seen_output(usage, known)
     return error
 
 

@@ -166,6 +166,16 @@ def in_buckets(figures: Figures, known: Bounds) -> Usage:
     )
 
 
+def with_seen_output(usage: Usage, known: Bounds) -> Usage:
+    """*usage* of a stream that broke, whose figures may be older than its text.
+
+    No output in the figures though there was some in the stream: the bound stands in, as for a missing figure.
+    """
+    if usage.output_tokens or not known.output_tokens:
+        return usage
+    return usage.model_copy(update={"output_tokens": known.output_tokens, "suspect": True, "estimated": True})
+
+
 def _extra(figures: Figures) -> int:
     """Tokens in the total that are neither input nor output; 0 when that cannot be told."""
     if figures.total_tokens is None or figures.input_tokens is None or figures.output_tokens is None:
