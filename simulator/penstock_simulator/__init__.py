@@ -1,4 +1,4 @@
-"""A local LLM provider that speaks OpenAI's wire format and fails on command, with a bill of its own.
+"""A local LLM provider that speaks six wire formats and fails on command, with a bill of its own.
 
 The names are loaded at their first use, so that the pytest plugin costs a project that does not use it nothing.
 """

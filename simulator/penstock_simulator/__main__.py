@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="penstock simulator",
-        description="A local LLM provider with OpenAI's wire format that fails on command.",
+        description="A local LLM provider that fails on command, in the wire formats of OpenAI (Chat Completions and "
+        "Responses), Anthropic, Azure OpenAI, Ollama and Gemini.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--script", type=Path, help="rules in a .json or .toml file")
     add("--bill", type=Path, help="append every call to this JSON Lines file")
     add("--context-tokens", type=int, default=128_000, help="prompt and output may be no more (default 128000)")
-    add("--requests-per-min", type=int, help="429 beyond this rate, with OpenAI's rate headers")
+    add("--requests-per-min", type=int, help="429 beyond this rate, with the rate headers of the family")
     add("--tokens-per-min", type=int, help="429 beyond this many prompt tokens and output caps a minute")
     add("--faults", action="store_true", help="list all faults and exit")
     add("--tether", action="store_true", help="end when standard input does")

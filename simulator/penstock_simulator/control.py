@@ -1,4 +1,6 @@
-"""The endpoints under `/_simulator`: for tests and people, not part of any provider's API.
+"""What generates nothing: the endpoints under `/_simulator`, stored responses, lists of models.
+
+Those under `/_simulator` are for tests and people, not part of any provider's API:
 
 | request | answer |
 |---|---|

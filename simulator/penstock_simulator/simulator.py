@@ -23,7 +23,10 @@ _POLL_S = 0.005
 
 
 class Simulator:
-    """A local LLM provider with OpenAI's wire format that fails on command.
+    """A local LLM provider that speaks the wire formats of six API families and fails on command.
+
+    All of them on one port, each on its own paths: OpenAI Chat Completions and Responses, Anthropic Messages,
+    Azure OpenAI, Ollama, Gemini.
 
     ```python
     async with Simulator(script=["503 retry-after=1 times=1"]) as simulator:
@@ -80,7 +83,7 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """What OpenAI clients call the base URL: `url` and `/v1`."""
+        """What OpenAI clients call the base URL: `url` and `/v1`. Other families' clients append to `url` itself."""
         return f"{self.url}/v1"
 
     async def start(self) -> None:
