@@ -37,7 +37,7 @@ class BreakerSection(Section):
     """So many failures without one success in the window are enough, for targets with few calls."""
     open_s: Positive = 5.0
     """How long it is left alone at first; twice as long each time that it fails again."""
-    max_open_s: Positive = 300.0
+    max_open_s: Positive = 60.0
     access_open_s: Positive = 30.0
     """The same for a refused key, an empty account and an unknown model."""
     max_access_open_s: Positive = 60.0

@@ -3,8 +3,9 @@ Include: a job's record, and what every change of it shares.
 
 The record is a hash of short values: v, tenant, lane, task, state, run, attempt, calls, created_at, due_at,
 idem_ms, keep_ms, keep_dead_ms; where they apply started_at, ended_at, deadline_at, deadline_ms, idem (a key),
-target, place (its turn in the line of a target), cancel, cost_nanousd, uncertain_nanousd, replayed_by (an action's
-id); and at the end result or failure, as JSON. All times are ms.
+target, place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel,
+cost_nanousd, uncertain_nanousd, replayed_by (an action's id); and at the end result or failure, as JSON. All times
+are ms.
 ]]
 -- include: keys
 

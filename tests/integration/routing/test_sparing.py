@@ -12,6 +12,7 @@ from penstock_schemas import keys
 from penstock_simulator.bill import BilledCall
 from penstock_simulator.simulator import Simulator
 from penstock_store.server import free_port
+from penstock_worker.attempt.attempt import CALLS_PER_ATTEMPT
 from penstock_worker.settings import Settings
 from tests.support.wait import until
 from tests.support.workers import worker_settings, working
@@ -140,17 +141,17 @@ async def test_a_hundred_at_half_open_send_exactly_the_probes(
     await ready.aclose()
 
 
-async def test_a_lonely_job_survives_an_outage_longer_than_its_attempts(
+async def test_a_lonely_job_survives_an_outage_longer_than_its_attempts_and_its_envelope(
     redis_url: str, simulator: Simulator, producer: Producer
 ) -> None:
-    """A failed probe is no failure of the job that made it."""
-    simulator.script(["503 times=8"])
-    breaker = {**QUICK, "all_failed_calls": 2, "open_s": 0.05, "max_open_s": 0.1, "probes": 1}
+    """A failed probe is no failure of the job that made it: it is charged neither an attempt nor a call."""
+    simulator.script(["503 times=12"])
+    breaker = {**QUICK, "all_failed_calls": 1, "open_s": 0.02, "max_open_s": 0.05, "probes": 1}
     async with working(worker_settings(redis_url, simulator.base_url, breaker=breaker)):
-        job = await producer.enqueue(asks(1)[0], max_attempts=3)
-        result = await job.result(timeout_s=30)
-    assert result.attempts == 3
-    assert result.calls == 9
+        job = await producer.enqueue(asks(1)[0], max_attempts=2)
+        result = await job.result(timeout_s=60)
+    assert (result.attempts, result.calls) == (2, 13)
+    assert 2 * CALLS_PER_ATTEMPT < 13
 
 
 async def test_an_empty_account_parks_the_rest(

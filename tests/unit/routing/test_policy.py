@@ -11,7 +11,7 @@ def test_times_are_in_ms() -> None:
     assert "probes = 2," in text
     assert "failure_ratio = 0.25" in text
     assert "enabled = true" in text
-    assert "max_open = 300000.0" in text
+    assert "max_open = 60000.0" in text
 
 
 def test_a_limit_that_is_not_set_is_not_there() -> None:

@@ -29,7 +29,7 @@ class BreakerPolicy:
     """So many failures without one success in the window open it too: the rule for targets with few calls."""
     open_s: float = 5.0
     """How long it is open at first; each opening that follows on another takes twice as long."""
-    max_open_s: float = 300.0
+    max_open_s: float = 60.0
     """The longest that doubling leads to. A provider that asks for longer gets it."""
     access_open_s: float = 30.0
     """The same for a refused key, an empty account or an unknown model."""

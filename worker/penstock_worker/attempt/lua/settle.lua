@@ -4,7 +4,7 @@
 --[[
 Write down what a provider call came to: into the journal, the ledger and the job's cost. Costs are not fenced:
 a worker that has lost its lease settles too, and its entry says so. Breaker, gate and limits of the target (the
-include "admission", pasted ahead) hear of it.
+include "admission", pasted ahead) hear of it, and what budgets hold for it (the include "budget") is settled.
 
 KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token    ARGV[3] call id
@@ -14,7 +14,8 @@ ARGV[7] the most it may have cost, nano-USD, if it is unknown whether it was bil
 ARGV[8] target; "" if nothing is to be said of it
 ARGV[9] what the end says of it, see admission_report      ARGV[10] how long it asked to be left alone, ms; -1 not said
 ARGV[11] tokens it took beyond those counted at its start  ARGV[12] how long it took, ms; -1 unknown
-ARGV[13...] names and values of the ledger entry
+ARGV[13] tokens it took                   ARGV[14] the most it may have taken, if that is unknown; else 0
+ARGV[15...] names and values of the ledger entry
 
 Returns nil: written
         what it came to, "<kind> <JSON>", when it was settled before, in a repeat or by the worker that had lost the
@@ -27,12 +28,15 @@ if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then
 local holds = lease_held(KEY.arq_in_progress .. job_id, token)
 local cost, uncertain = tonumber(ARGV[6]), tonumber(ARGV[7])
 redis.call("XADD", KEY.LEDGER, "*", "job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
-  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 13))
+  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 15))
+local id = job_id .. ":" .. call_id
+local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "ok" and admitted_as_probe(ARGV[8], id)
 if ARGV[8] ~= "" then
-  admission_report(ARGV[8], job_id .. ":" .. call_id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]),
-    tonumber(ARGV[12]), now_ms())
+  admission_report(ARGV[8], id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), now_ms())
 end
+budget_settle(journal, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]))
 if redis.call("EXISTS", record) == 0 then return nil end
+if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id, "^%d+"), 1) end
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
 if cost and cost > 0 then redis.call("HINCRBY", record, "cost_nanousd", cost) end
 if before then
