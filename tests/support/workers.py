@@ -20,6 +20,7 @@ def worker_settings(
     limits: Mapping[str, float] | None = None,
     route: Mapping[str, Any] | None = None,
     routes: Mapping[str, Any] | None = None,
+    budgets: Mapping[str, Any] | None = None,
     **worker: Any,
 ) -> Settings:
     """A configuration with one provider, ``openai``, at *base_url*, and one route for all tasks."""
@@ -29,6 +30,7 @@ def worker_settings(
         providers={"openai": provider},
         routes={"default": {"targets": list(targets), **(route or {})}, **(routes or {})},
         worker={"concurrency": 50, **worker},
+        budgets=dict(budgets or {}),
     )
 
 

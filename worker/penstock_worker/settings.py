@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from penstock_schemas.jobs import Name
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
 
-__all__ = ["Settings", "config_file", "load_settings"]
+__all__ = ["Settings", "config_file", "health_port", "load_settings"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LaneName = Literal["interactive", "standard", "bulk"]
@@ -54,11 +55,22 @@ class BreakerSection(Section):
         return self
 
 
+class TenantSection(Section):
+    """What differs for one tenant."""
+
+    weight: Positive = 1.0
+    """Its share within a lane, where others have 1."""
+    cap: int | None = Field(default=None, ge=0)
+    """The most of its jobs running; 0 for no bound, None: ``tenant_cap``."""
+
+
 class WorkerSection(Section):
     """How a worker process works."""
 
     concurrency: int = Field(default=200, ge=1, le=10_000)
     """Jobs in flight in one process."""
+    processes: int = Field(default=1, ge=1, le=256)
+    """Processes with an event loop each, under one parent that starts again what dies."""
     lanes: dict[LaneName, Positive] = Field(default_factory=lambda: dict(_LANES))
     """Lanes served and their weights."""
     lease_s: Positive = 10.0
@@ -69,10 +81,13 @@ class WorkerSection(Section):
     """How long a worker that is told to stop works on; longer than a call may take."""
     tenant_cap: int = Field(default=0, ge=0)
     """The most running jobs of one tenant; 0 for no bound."""
+    tenants: dict[Name, TenantSection] = Field(default_factory=dict)
+    """Tenants that differ from the others."""
     tasks: list[str] = Field(default_factory=list)
     """Modules of your own that register tasks, imported at start."""
     health_port: int | None = Field(default=None, ge=0, le=65_535)
-    """A loopback port for liveness and readiness; None: none."""
+    """A loopback port for liveness and readiness, of the first process; the others have those that follow.
+    0: any; None: none."""
     breaker: BreakerSection = BreakerSection()
     dead_letter_days: Positive = 30.0
     """How long a dead letter made from an unreadable record is kept."""
@@ -83,6 +98,8 @@ class WorkerSection(Section):
             raise ValueError(
                 f"lease_s ({self.lease_s:g}) must be at least three times heartbeat_s ({self.heartbeat_s:g})"
             )
+        if self.health_port and self.health_port + self.processes - 1 > 65_535:
+            raise ValueError(f"health_port ({self.health_port}) leaves no port for each of {self.processes} processes")
         return self
 
 
@@ -159,6 +176,19 @@ class PriceSection(Section):
     cache_write_per_mtok: str | None = None
 
 
+class BudgetSection(Section):
+    """The most that may be spent in one scope, by window of the calendar (UTC). USD as strings."""
+
+    hour_usd: str | None = None
+    day_usd: str | None = None
+    month_usd: str | None = None
+    hour_tokens: int | None = Field(default=None, ge=0)
+    day_tokens: int | None = Field(default=None, ge=0)
+    month_tokens: int | None = Field(default=None, ge=0)
+    when_spent: Literal["wait", "degrade"] = "wait"
+    """``wait``: jobs are parked until the window turns. ``degrade``: the task's fallback answers."""
+
+
 class Settings(SharedSettings):
     """The whole configuration: what is shared, and what the worker alone reads."""
 
@@ -169,6 +199,9 @@ class Settings(SharedSettings):
     routes: dict[str, RouteSection] = Field(default_factory=dict)
     prices: dict[str, PriceSection] = Field(default_factory=dict)
     """``provider/model`` -> prices, instead of those that are known."""
+    budgets: dict[str, BudgetSection] = Field(default_factory=dict)
+    """``global``, ``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``task:<name>`` or
+    ``prompt:<name@version>`` -> limits."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,3 +223,8 @@ class Settings(SharedSettings):
 def load_settings(given: str | None = None, **overrides: Any) -> Settings:
     """Read and check the whole configuration; see :func:`penstock_store.settings.read_settings`."""
     return read_settings(Settings, given, **overrides)
+
+
+def health_port(section: WorkerSection, index: int) -> int | None:
+    """The health port of the process with this index; 0 for any, None for none."""
+    return section.health_port + index if section.health_port else section.health_port

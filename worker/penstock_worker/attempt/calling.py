@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from penstock_schemas.results import BUCKETS
@@ -30,6 +30,7 @@ from penstock_worker.attempt.journal import (
 from penstock_worker.attempt.store import AttemptStore, Intended
 from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
+from penstock_worker.money.budgets import Budgets, Hold
 from penstock_worker.money.costing import Costing
 from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
@@ -61,6 +62,7 @@ class Caller:
     store: AttemptStore
     client: ModelClient
     prices: Costing
+    budgets: Budgets = field(default_factory=lambda: Budgets({}))
 
     async def call(
         self,
@@ -70,7 +72,10 @@ class Caller:
         purpose: Purpose,
         on_delta: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Make this step's call, or take its end from the journal. Raises CallError, NotCalled or TargetClosed."""
+        """Make this step's call, or take its end from the journal.
+
+        Raises CallError, or why it was not made: NotCalled, TargetClosed, BudgetSpent.
+        """
         while (past := attempt.journal.next_past()) is not None:
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
@@ -95,12 +100,15 @@ class Caller:
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
     ) -> tuple[CallEntry, Ask]:
         size = _size(request)
-        held = self.prices.worst_case(target, token_bound(size), request.max_output_tokens)
+        input_bound = token_bound(size)
+        held = self.prices.worst_case(target, input_bound, request.max_output_tokens)
         _check_limit(attempt, held)
         ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
         crash_points.reach("intent.pre")
-        allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask)
+        hold = Hold(self._scopes(attempt, entry), held or 0, input_bound + request.max_output_tokens)
+        entry.intent["held_tokens"] = hold.tokens
+        allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask, hold)
         if isinstance(allowed, Closed):
             raise TargetClosed(target.name, ask.tokens, allowed)
         entry.probe = allowed is Intended.PROBE
@@ -110,6 +118,10 @@ class Caller:
         attempt.journal.add(entry)
         attempt.made.append(entry)
         return entry, ask
+
+    def _scopes(self, attempt: Attempt, entry: CallEntry) -> bytes:
+        request = attempt.request
+        return self.budgets.scopes(tenant=request.tenant, task=request.task, prompt=entry.intent["prompt"])
 
     async def _settle_error(
         self, attempt: Attempt, target: Target, entry: CallEntry, ask: Ask, error: CallError
@@ -156,6 +168,8 @@ class Caller:
             ledger=_ledger(attempt, entry, self.prices.version),
             report=report,
             counted_tokens=counted_tokens,
+            tokens=(entry.usage.total_tokens or 0) if entry.usage else 0,
+            uncertain_tokens=entry.intent.get("held_tokens", 0) if uncertain else 0,
         )
         crash_points.reach("settle.post")
         if before is not None:

@@ -29,12 +29,16 @@ from penstock_worker.attempt.reading import Reader
 from penstock_worker.attempt.store import Parked
 from penstock_worker.llm.errors import CallError, SchemaUnsupportedError, ThrottledError
 from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+from penstock_worker.money.budgets import BudgetSpent
 from penstock_worker.routing.closed import MESSAGES, TargetClosed
 
 log = structlog.get_logger("penstock.attempt")
 
 EXCERPT_CHARS = 1_000
 """How much of a rejected answer is shown to the model again; a prompt never grows with its failures."""
+
+TURN_SPREAD_S = 5.0
+"""Over how long the jobs that waited for a budget are spread when its window turns."""
 
 LARGER_CAP = 2
 """By how much the output cap grows, once, after a cut-off."""
@@ -79,6 +83,8 @@ class Pipeline:
                     break
         except NotCalled as stop:
             return await self._not_called(attempt, stop, troubles)
+        except BudgetSpent as spent:
+            return await self._over_budget(attempt, spent)
         decided = decide(attempt, troubles, self.luck.random())
         if isinstance(decided, JobFailure):
             return await give_up(attempt, decided)
@@ -95,6 +101,13 @@ class Pipeline:
             why = closed.closed.why
             return await give_up(attempt, JobFailure(code="deadline_exceeded", message=_LATE, last_error=why))
         return replace(retry, delay_s=wait_s, reason=closed.closed.why)
+
+    async def _over_budget(self, attempt: Attempt, spent: BudgetSpent) -> Outcome:
+        """Wait until the budget's window turns, or do without a model, as the budget's policy says."""
+        failure = JobFailure(code="budget_exceeded", message=f"The budget {spent.scope} has no room for the next call.")
+        if self.caller.budgets.when_spent(spent.scope) == "degrade" or attempt.late_by(spent.wait_s):
+            return await give_up(attempt, failure)
+        return Retry(spent.wait_s + self.luck.random() * TURN_SPREAD_S, failure.code, charged=False)
 
     async def _not_called(self, attempt: Attempt, stop: NotCalled, troubles: list[Trouble]) -> Outcome:
         if stop.why == "lost":

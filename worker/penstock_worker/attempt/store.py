@@ -21,6 +21,7 @@ from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_include, load_script
 from penstock_worker.engine.lease import Lease
+from penstock_worker.money.budgets import BudgetSpent, Hold
 from penstock_worker.routing.closed import Ask, Closed
 from penstock_worker.routing.policy import Policy
 from penstock_worker.routing.report import Report
@@ -28,6 +29,8 @@ from penstock_worker.routing.report import Report
 _PACKAGE = "penstock_worker.attempt"
 _ROUTING = "penstock_worker.routing"
 _PAUSE_S = (0.05, 1.0)
+
+_BUDGET_SPENT = 6
 
 HOLD_S = 600.0
 """How long an outcome is held for a Redis that is away; after it the job's lease has long been someone else's."""
@@ -64,7 +67,7 @@ class AttemptStore:
     def __init__(self, batcher: Batcher, policy: Policy | None = None) -> None:
         self._batcher = batcher
         rules = (policy or Policy()).lua()
-        guards = (rules + load_include(_ROUTING, "admission"),)
+        guards = (rules + load_include(_ROUTING, "admission"), load_include("penstock_worker.money", "budget"))
         self._intend, self._settle = (load_script(_PACKAGE, verb, includes=guards) for verb in ("intend", "settle"))
         self._park = load_script(_ROUTING, "park", includes=(rules,))
         self._finish, self._reschedule, self._tell, self._bury_corrupt = (
@@ -72,16 +75,27 @@ class AttemptStore:
         )
 
     async def intend(
-        self, lease: Lease, call_id: str, intent: Mapping[str, Any], max_calls: int, ask: Ask | None = None
+        self,
+        lease: Lease,
+        call_id: str,
+        intent: Mapping[str, Any],
+        max_calls: int,
+        ask: Ask | None = None,
+        hold: Hold | None = None,
     ) -> Intended | Closed:
         """Ask to call the intent's target, and write down that it will be called; Closed when it is to be spared.
+
+        What *hold* asks is held in all budgets that it names. Raises BudgetSpent when one of them has no room.
 
         Returns only when the lease is sure to be ours for a while yet: after a silence of Redis it waits for the
         heartbeat to renew it, or to cancel the task when it is lost.
         """
-        ask = ask or Ask()
+        ask, hold = ask or Ask(), hold or Hold()
         args = [call_id, orjson.dumps(intent), max_calls, intent["target"], ask.tokens, round(ask.lease_s * 1000)]
+        args += [hold.scopes, hold.nanousd, hold.tokens]
         reply = await _persist(lambda: self._run(self._intend, lease, args)) or 0
+        if isinstance(reply, list) and reply[0] == _BUDGET_SPENT:
+            raise BudgetSpent(reply[2].decode(), reply[1] / 1000)
         if isinstance(reply, list):
             return Closed(reply[2].decode(), reply[1] / 1000)
         code = Intended(reply)
@@ -101,6 +115,8 @@ class AttemptStore:
         ledger: Mapping[str, Encodable],
         report: Report | None = None,
         counted_tokens: int = 0,
+        tokens: int = 0,
+        uncertain_tokens: int = 0,
     ) -> bytes | None:
         """Write down what a call came to, also when the lease is lost: costs are never dropped.
 
@@ -110,7 +126,7 @@ class AttemptStore:
         cost = "" if cost_nanousd is None else cost_nanousd
         entry = [part for pair in ledger.items() for part in pair]
         said = ["", "", -1, 0, -1] if report is None else _said(report, ledger["target"], counted_tokens)
-        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, *entry]
+        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, tokens, uncertain_tokens, *entry]
         before, cancelled = await _held(lambda: self._run(self._settle, lease, args))
         if cancelled:
             raise asyncio.CancelledError

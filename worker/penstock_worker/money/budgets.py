@@ -20,11 +20,34 @@ from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.limits import NAME_PATTERN, TASK_PATTERN
 
 Window = Literal["hour", "day", "month"]
+WINDOWS: tuple[Window, ...] = ("hour", "day", "month")
 Policy = Literal["wait", "degrade"]
 
 GLOBAL = "global"
 _SCOPE = re.compile(rf"global|tenant:(\*|{NAME_PATTERN})|task:{TASK_PATTERN}|prompt:[a-z][a-z0-9_-]*@[0-9]+")
 _UNLIMITED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one call asks of the budgets."""
+
+    scopes: bytes = b""
+    """As :meth:`Budgets.scopes` gives it; empty for none."""
+    nanousd: int = 0
+    """The most it can cost; 0 where the price is unknown."""
+    tokens: int = 0
+    """The most it can take."""
+
+
+class BudgetSpent(Exception):
+    """A call was not made, since a budget that it counts against has no room for it."""
+
+    def __init__(self, scope: str, wait_s: float) -> None:
+        super().__init__(scope)
+        self.scope = scope
+        self.wait_s = wait_s
+        """How long until the budget's window turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,11 @@ class Limit:
     window: Window
     nanousd: int | None = None
     tokens: int | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it limits anything."""
+        return self.nanousd is not None or self.tokens is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +83,17 @@ class Budgets:
                 raise ConfigurationError(f"budgets.{scope}", message)
         self._budgets = dict(budgets)
 
-    def __bool__(self) -> bool:
-        return bool(self._budgets)
-
     def scopes(self, *, tenant: str, task: str, prompt: str) -> bytes:
-        """What a call counts against, as the script reads it: JSON of ``[scope, window, nano-USD, tokens]`` rows."""
+        """What a call counts against, as the script reads it: JSON of ``[scope, window, nano-USD, tokens]`` rows.
+
+        Empty when nothing applies.
+        """
         rows = [
             [scope, limit.window, _or_unlimited(limit.nanousd), _or_unlimited(limit.tokens)]
             for scope, budget in self._of(tenant, task, prompt)
             for limit in budget.limits
         ]
-        return orjson.dumps(rows)
+        return orjson.dumps(rows) if rows else b""
 
     def when_spent(self, scope: str) -> Policy:
         """What to do when *scope* has no room."""
