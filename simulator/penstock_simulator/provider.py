@@ -22,11 +22,12 @@ from penstock_simulator import serializing, tokens
 from penstock_simulator.answers import Answers, real_answer
 from penstock_simulator.ask import Answer, Ask, Problem, RefusedError, Request, ToolCall, Usage, trouble
 from penstock_simulator.bill import Bill, BilledCall
-from penstock_simulator.delivery import Charge, Cut, Packet, Step, deliver, plain_steps
+from penstock_simulator.delivery import Charge, Packet, Step, deliver, plain_steps
 from penstock_simulator.faults import Fault, Stage
 from penstock_simulator.faults.kinds import Documents
 from penstock_simulator.faults.spec import FaultSpecError
 from penstock_simulator.latency import Latency
+from penstock_simulator.playing import faults_at, play
 from penstock_simulator.prefix_cache import NO_PREFIX, Prefix, PrefixCache, prompt_of
 from penstock_simulator.rate import RateLimits
 from penstock_simulator.script import Plan, Script
@@ -182,7 +183,7 @@ class Provider:
         return call
 
     def _perform(self, wire: Wire, request: Request, ask: Ask, call: BilledCall, plan: Plan) -> Performance:
-        for fault in _at(plan.faults, Stage.REFUSE):
+        for fault in faults_at(plan.faults, Stage.REFUSE):
             raise RefusedError(fault.kind.apply(fault.params, ask))
         prompt_tokens, prefix = self._measure(wire, ask)
         self._check(wire, ask, prompt_tokens)
@@ -191,14 +192,16 @@ class Provider:
         answer, visible = self._answer(ask, plan)
         usage = _usage(prompt_tokens, prefix, visible, answer.reasoning_tokens)
         documents = self._documents(wire, ask, answer, usage, call)
-        for fault in _at(plan.faults, Stage.DOCUMENT):
+        for fault in faults_at(plan.faults, Stage.DOCUMENT):
             documents = fault.kind.apply(fault.params, documents)
         latency_s = self.settings.latency.draw_s(self._random)
         later = ask.store and self._keep(documents, call, latency_s)
-        headers = {**wire.headers(call, latency_s), **wire.limit_headers(standings)}
+        headers = wire.headers(call, latency_s)
+        if standings:
+            headers |= wire.limit_headers(standings)
         sent_in_s = latency_s if ask.stream or not later else 0.0
         packet = serializing.packet(documents, headers, request.keep_alive, sent_in_s)
-        steps = _play(packet, plan.faults, call, request.keep_alive, generated=not later)
+        steps = play(packet, plan.faults, call, request.keep_alive, generated=not later)
         self._count_faults(plan.faults)
         billed_later = later and all(fault.billed for fault in plan.faults)
         return Performance(call, steps, usage, prefix, latency_s if later else None, billed_later)
@@ -239,7 +242,7 @@ class Provider:
     def _answer(self, ask: Ask, plan: Plan) -> tuple[Answer, int]:
         """The answer as it will be sent, and its visible tokens."""
         answer = self._honest_answer(ask, plan)
-        for fault in _at(plan.faults, Stage.ANSWER):
+        for fault in faults_at(plan.faults, Stage.ANSWER):
             answer = fault.kind.apply(fault.params, ask, answer)
         shown = answer.content if answer.content is not None else answer.refusal or ""
         for tool_call in answer.tool_calls:
@@ -273,32 +276,6 @@ class Provider:
         problem = wire.too_long(ask, prompt_tokens, self.settings.context_tokens)
         if problem is not None:
             raise RefusedError(replace(problem, facts={"model": ask.model, **problem.facts}))
-
-
-def _at(faults: tuple[Fault, ...], stage: Stage) -> tuple[Fault, ...]:
-    return tuple(fault for fault in faults if fault.kind.stage is stage) if faults else ()
-
-
-def _play(
-    packet: Packet, faults: tuple[Fault, ...], call: BilledCall, keep_alive: bool, *, generated: bool
-) -> list[Step]:
-    for fault in _at(faults, Stage.BYTES):
-        packet = fault.kind.apply(fault.params, packet)
-    call.status = packet.status
-    delivery = deliver(packet, generated=generated)
-    steps = plain_steps(delivery)
-    for fault in _at(faults, Stage.DELIVERY):
-        steps = fault.kind.apply(fault.params, delivery)
-    if keep_alive and not packet.keep_alive:
-        steps.append(Cut(reset=False))
-    return _charged(steps, generated and all(fault.billed for fault in faults))
-
-
-def _charged(steps: list[Step], billed: bool) -> list[Step]:
-    """*steps* with a charge in them, or with none."""
-    if not billed:
-        return [step for step in steps if not isinstance(step, Charge)]
-    return steps if any(isinstance(step, Charge) for step in steps) else [Charge(), *steps]
 
 
 def _usage(prompt_tokens: int, prefix: Prefix, visible: int, reasoning: int) -> Usage:

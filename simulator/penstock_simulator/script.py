@@ -26,7 +26,9 @@ from penstock_simulator.latency import parse_duration_s
 from penstock_simulator.reading import MARKER, source_text
 
 HEADER = "x-simulate"
-_MATCH_KEYS = frozenset({"model", "contains", "stream", "caller", "nth", "every", "probability", "from_s", "until_s"})
+_MATCH_KEYS = frozenset(
+    {"wire", "model", "contains", "stream", "caller", "nth", "every", "probability", "from_s", "until_s"}
+)
 _RULE_KEYS = frozenset({"match", "fault", "one_of", "answer", "times"})
 
 
@@ -34,6 +36,8 @@ _RULE_KEYS = frozenset({"match", "fault", "one_of", "answer", "times"})
 class Match:
     """When a rule holds; None means that this does not matter."""
 
+    wire: str | None = None
+    """A glob over the name of the wire format, such as `anthropic_messages`."""
     model: str | None = None
     """A glob over the model's name."""
     contains: str | None = None
@@ -156,7 +160,8 @@ def load_script(path: Path) -> Any:
 
 def _fits(match: Match, ask: Ask, caller: str | None, age_s: float) -> bool:
     return (
-        (match.model is None or fnmatchcase(ask.model, match.model))
+        (match.wire is None or fnmatchcase(ask.wire, match.wire))
+        and (match.model is None or fnmatchcase(ask.model, match.model))
         and (match.stream is None or match.stream == ask.stream)
         and (match.caller is None or fnmatchcase(caller or "", match.caller))
         and (match.from_s is None or age_s >= match.from_s)

@@ -190,6 +190,21 @@ async def test_who_caches_by_itself_counts_it_inside_the_input(
     assert (second.cached_input_tokens >= 1024) == (family not in (OLLAMA, ANTHROPIC))
 
 
+async def test_a_second_turn_reads_what_the_first_wrote_and_no_other_prompt_does(client: httpx.AsyncClient) -> None:
+    """A re-ask begins like the ask; other words at the front share nothing."""
+
+    async def cached(*messages: tuple[str, str]) -> int:
+        body = {"model": "gpt-4o-mini", "messages": [{"role": role, "content": text} for role, text in messages]}
+        usage = (await client.post(CHAT.path(False), json=body)).json()["usage"]
+        return int(usage["prompt_tokens_details"]["cached_tokens"])
+
+    ask = (("system", "Be exact."), ("user", LONG))
+    assert await cached(*ask) == 0
+    assert await cached(*ask, ("assistant", "A tunnel."), ("user", "Answer in JSON.")) >= 1024
+    assert await cached(("system", "Be brief."), ("user", LONG)) == 0
+    assert await cached(("system", "Be exact."), ("user", f"Summarize. {LONG}")) == 0
+
+
 async def test_newer_openai_models_count_what_they_write_to_the_cache(client: httpx.AsyncClient) -> None:
     """It has a price of its own there."""
     request = CHAT.request(False, model="gpt-5.6-sol", messages=[{"role": "user", "content": LONG}])

@@ -43,6 +43,13 @@ def test_the_first_rule_that_matches_wins() -> None:
     assert _played(script, *asks) == ["", "empty", "null", "no-done"]
 
 
+def test_a_rule_can_match_the_wire_format() -> None:
+    """One family is down, the others are not."""
+    script = _script({"match": {"wire": "openai_*"}, "fault": "503"})
+    asks = [Ask(wire, "m", (Message("user", "x"),)) for wire in ("openai_chat", "gemini", "openai_responses")]
+    assert _played(script, *asks) == ["status", "", "status"]
+
+
 def test_nth_and_every_count_the_requests_that_fit() -> None:
     """Requests that do not fit are not counted."""
     script = _script({"match": {"model": "gpt*", "nth": [1, 3]}, "fault": "hang"})
