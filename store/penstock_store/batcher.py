@@ -165,7 +165,10 @@ class Batcher:
         """Send *commands* for the calls of *batch*; return those whose script Redis does not know."""
         self.round_trips += 1
         self.calls += len(commands)
-        await connection.send_packed_command([b"".join(map(_packed, commands))])
+        try:
+            await connection.send_packed_command([b"".join(map(_packed, commands))])
+        except RuntimeError as error:  # so says uvloop, where asyncio and redis-py know of a lost connection
+            raise RedisConnectionError("the connection was closed") from error
         unknown: list[_Call] = []
         for call in batch:
             try:

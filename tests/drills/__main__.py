@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.__main__ import summaries
 
-NOT_DRILLS = {"__init__", "__main__", "checker", "stage", "supervisor", "verdict"}
+NOT_DRILLS = {"__init__", "__main__", "checker", "kit", "leases", "stage", "supervisor", "verdict"}
 
 
 def main(argv: list[str]) -> int:

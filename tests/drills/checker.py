@@ -19,7 +19,7 @@ WAITING = ("queued", "scheduled", "running")
 
 # What may stay for ever; any other key needs a time to live.
 STANDING = re.compile(
-    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused"
+    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused|generation|audit"
     r"|(ring|wait|budget|breaker|gate):.+)|arq:abort"
 )
 # What belongs to a job that is not over.

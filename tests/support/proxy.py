@@ -11,6 +11,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -225,7 +226,8 @@ class _Side(asyncio.Protocol):
     def end(self) -> None:
         """Tell this side that no more will come."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
+            with suppress(OSError):  # it went away in between
+                self._transport.write_eof()
 
     def close(self) -> None:
         """Close this side when all is sent."""

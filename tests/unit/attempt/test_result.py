@@ -40,6 +40,13 @@ def test_one_unknown_price_makes_the_cost_unknown() -> None:
     assert result.cost_usd is None
 
 
+def test_a_call_whose_end_nobody_saw_is_uncertain() -> None:
+    """What is known to have cost something is known all the same."""
+    calls = [a_call("1.1.1", None), a_call("1.2.1", cost_nanousd=70, usage=usage(100))]
+    result = result_of(an_attempt(ASKED, number=2, calls=calls), SUCCEEDED)
+    assert (result.cost_nanousd, result.uncertain_nanousd) == (70, 500)
+
+
 def test_a_run_without_calls_cost_nothing() -> None:
     """Which is known, while its tokens are none."""
     result = result_of(an_attempt(ASKED), SUCCEEDED)

@@ -74,7 +74,7 @@ class Attempt:
     def spent_nanousd(self) -> int:
         """What this run's calls cost or may have cost so far; a call of unknown price counts as nothing."""
         calls = self.journal.of_run()
-        return sum((call.end.get("cost_nanousd") or 0) + call.uncertain_nanousd for call in calls)
+        return sum((call.cost_nanousd or 0) + call.uncertain_nanousd for call in calls)
 
 
 class NewerVersionError(Exception):

@@ -47,6 +47,14 @@ class CallEntry:
         self.kind, self.end = cast(EndKind, kind.decode()), _object(text)
 
     @property
+    def cost_nanousd(self) -> int | None:
+        """What it is known to have cost; None when its price, or that of what may have been billed, is unknown."""
+        if self.kind is None:
+            return None if self.intent.get("held_nanousd") is None else 0
+        cost: int | None = self.end.get("cost_nanousd")
+        return cost
+
+    @property
     def uncertain_nanousd(self) -> int:
         """The most it may have cost beyond what is known; for a call without an end, what was held for it."""
         if self.kind is None:

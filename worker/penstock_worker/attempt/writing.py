@@ -87,7 +87,7 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
     """The result as its contract has it; calls, tokens and cost are of the whole run."""
     calls = attempt.journal.of_run()
     usages = [usage for call in calls if (usage := call.usage) is not None]
-    costs = [call.end.get("cost_nanousd") for call in calls]
+    costs = [call.cost_nanousd for call in calls]
     succeeded = isinstance(outcome, Succeeded)
     return JobResult[Any].model_construct(
         version=1,

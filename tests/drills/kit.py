@@ -1,0 +1,112 @@
+"""What every drill of whole workers does: enqueue, wait until nothing is left to do, look at calls and attempts."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+from penstock import JobOptions, Producer, Summarize
+from tests.drills.stage import Stage, stage
+from tests.drills.verdict import Verdict
+from tests.support.wait import wait_until
+from tests.support.worker_processes import worker_argv, write_config
+
+LEASE_S, RECOVERY_S = 10.0, 12.0
+TEXT = "Text {}. The mill stands by the river, and its wheel turns day and night. The miller sleeps well."
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a drill is run."""
+
+    short: bool
+    as_json: bool
+
+    def pick(self, short: Any, whole: Any) -> Any:
+        """One of two sizes."""
+        return short if self.short else whole
+
+
+def run(name: str, argv: Sequence[str], body: Callable[[Verdict, Options], None]) -> int:
+    """Run one drill and print what it found; 0 when it has passed."""
+    options = Options(short="--short" in argv, as_json="--json" in argv)
+    verdict = Verdict(name)
+    body(verdict, options)
+    return verdict.report(as_json=options.as_json)
+
+
+def worker_stage(stack: ExitStack, *, latency: str = "uniform:500ms..1500ms", count: int = 3, **options: Any) -> Stage:
+    """A stage of *count* workers with ten slots each, all of which have started. *options* are the workers'."""
+
+    def argv(folder: Path, redis_url: str, base_url: str) -> list[str]:
+        return worker_argv(write_config(folder, redis_url, base_url, **options))
+
+    here = stack.enter_context(stage(argv, workers=count, latency=latency))
+    here.workers.wait_started(count)
+    for child in here.workers.started:
+        child.wait_event("worker_started", timeout_s=30)
+    return here
+
+
+def enqueue(url: str, count: int, **options: Any) -> list[str]:
+    """Enqueue so many summaries; their ids."""
+
+    async def go() -> list[str]:
+        async with Producer.connect(url, tenant="drill") as producer:
+            texts = [Summarize(text=TEXT.format(n)) for n in range(count)]
+            return [job.id for job in await producer.enqueue_many(texts, **cast("JobOptions", options))]
+
+    return asyncio.run(go())
+
+
+def wait_quiet(here: Stage, timeout_s: float) -> float:
+    """Wait until no job is open; how long that took, in seconds."""
+    began = time.monotonic()
+    with here.redis() as client:
+        wait_until(lambda: client.hget("penstock:counts", "open") in (None, "0"), timeout_s, what="no open jobs")
+    return time.monotonic() - began
+
+
+def calls_by_job(here: Stage) -> Counter[str]:
+    """How often the provider was asked, by its own account."""
+    return Counter((call.caller_id or "").split(":")[0] for call in here.simulator.calls())
+
+
+def extra_calls(here: Stage) -> int:
+    """Calls beyond one for each job."""
+    return sum(times - 1 for times in calls_by_job(here).values())
+
+
+def lost_ends(here: Stage) -> int:
+    """Calls whose end nobody told, by the ledger: those that were open when a worker died."""
+    with here.redis() as client:
+        entries = cast("list[tuple[str, dict[str, str]]]", client.xrange("penstock:ledger"))
+        return sum(row["kind"] == "unknown" for _, row in entries)
+
+
+def charged(here: Stage, ids: Sequence[str]) -> int:
+    """Attempts charged beyond the first, over all jobs."""
+    with here.redis() as client:
+        return sum(int(cast("str", client.hget(f"penstock:job:{job_id}", "attempt"))) - 1 for job_id in ids)
+
+
+def states(here: Stage, ids: Sequence[str]) -> Counter[str]:
+    """How the jobs ended."""
+    with here.redis() as client:
+        return Counter(str(client.hget(f"penstock:job:{job_id}", "state")) for job_id in ids)
+
+
+def takeovers(here: Stage, ids: Sequence[str]) -> int:
+    """How often a job was started while its record said that it ran: its holder was taken for dead."""
+    count = 0
+    with here.redis() as client:
+        for job_id in ids:
+            events = cast("list[tuple[str, dict[str, str]]]", client.xrange(f"penstock:events:{job_id}"))
+            kinds = [row["type"] for _, row in events if row["type"] in ("queued", "scheduled", "running")]
+            count += sum(a == b == "running" for a, b in pairwise(kinds))
+    return count
