@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from redis.exceptions import OutOfMemoryError
+
 from penstock.handle import JobHandle
 from penstock.link import Call, Link
 from penstock.names import check_name
@@ -46,6 +48,7 @@ _CANCEL = load_script("penstock", "cancel")
 _PART = 1_000
 """Jobs of an enqueue_many that go out together; those of a part must be answered within the time limit."""
 _CHECKED_AT_ONCE = 50
+_LATER_S = 5.0
 
 
 class EnqueueManyError(PenstockError):
@@ -133,7 +136,10 @@ class Producer:
         """
         check_idempotency_key(idempotency_key)
         checked = check_request(asked, self._envelope(options), self._limits)
-        reply = await self.link.call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
+        try:
+            reply = await self.link.call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
+        except UnavailableError as error:
+            raise _refusal(error) from error.__cause__
         return self._accepted(reply, asked)
 
     async def enqueue_many(
@@ -224,7 +230,7 @@ class Producer:
 
     def _outcome(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT] | Exception:
         if isinstance(reply, Exception):
-            return reply
+            return _refusal(reply)
         try:
             return self._accepted(reply, asked)
         except RequestError as error:
@@ -235,7 +241,11 @@ class Producer:
         if code == 2:
             raise IdempotencyConflictError(about.decode())
         if code == 3:
-            raise QueueFullError(f"{about} jobs are open, the bound is {self._limits.queued_jobs}", retry_after_s=5)
+            told = f"{about} jobs are open, the bound is {self._limits.queued_jobs}"
+            raise QueueFullError(told, retry_after_s=_LATER_S)
+        if code == 4:
+            told = f"Redis' memory is {about / 10:g} % full, the bound is {self._limits.memory_ratio:.0%}"
+            raise QueueFullError(told, retry_after_s=_LATER_S)
         return JobHandle(self, about.decode(), created=code == 1, asked=asked)
 
     def _enqueue(self, checked: CheckedRequest, key: str | None) -> Call:
@@ -256,8 +266,16 @@ class Producer:
                 _ms(keep.idempotency_s),
                 _ms(keep.result_s),
                 _ms(keep.dead_s),
+                math.floor(self._limits.memory_ratio * 1000),
             ],
         )
+
+
+def _refusal(error: Exception) -> Exception:
+    """*error*, or what it means where Redis is full beyond its own bound: nothing was written then."""
+    if isinstance(error.__cause__, OutOfMemoryError):
+        return QueueFullError("Redis' memory is full", retry_after_s=_LATER_S)
+    return error
 
 
 def _found(job_id: str, reply: bytes | int) -> JobState:

@@ -36,3 +36,6 @@ class Limits(BaseModel):
     """Nesting of any JSON value."""
     queued_jobs: int = Field(default=1_000_000, ge=1)
     """Jobs that are not terminal, over all tenants; beyond it enqueue answers ``queue_full``."""
+    memory_ratio: float = Field(default=0.8, gt=0, le=1)
+    """The part of Redis' ``maxmemory`` from which on enqueue answers ``queue_full``; what is above it is for the
+    workers, who need it to finish what was accepted. Without a ``maxmemory`` there is no such bound."""

@@ -1,7 +1,10 @@
 -- include: record
 -- include: queue
 --[[
-Accept a job: look its idempotency key up, check the queue's bound, write record, queue entry and event.
+Accept a job: look its idempotency key up, check the bounds on jobs and memory, write record, queue entry and event.
+
+How full Redis' memory is, is asked at most ten times a second, by whichever call comes first; the answer is kept in the
+hash that is read for the number of open jobs anyway.
 
 KEYS[1] record
 KEYS[2] idempotency key, or "" for none
@@ -11,12 +14,25 @@ ARGV[7] delay, ms                  ARGV[8] deadline, ms from now; 0 for none
 ARGV[9] bound on open jobs
 ARGV[10] idempotency window after the end, ms
 ARGV[11] retention, ms             ARGV[12] retention of a dead letter, ms
+ARGV[13] bound on Redis' memory, thousandths of maxmemory
 
 Returns {1, job id}  accepted, or accepted before under this very id (a repeat changes nothing)
         {0, job id}  the key is known with the same request: the job it names
         {2, job id}  the key is known with another request; nothing written
         {3, open}    as many jobs are open as the bound allows; nothing written
+        {4, used}    so many thousandths of maxmemory are used, which is over the bound; nothing of the job written
 ]]
+local MEASURED_MS = 100
+
+-- Memory in use, thousandths of maxmemory; 0 without one, and for a user that may not ask.
+local function memory_used()
+  local info = redis.pcall("INFO", "memory")
+  if type(info) ~= "string" then return 0 end
+  local used, most = string.match(info, "used_memory:(%d+)"), string.match(info, "maxmemory:(%d+)")
+  if not used or not most or tonumber(most) == 0 then return 0 end
+  return math.floor(1000 * used / most)
+end
+
 local record, idem = KEYS[1], KEYS[2]
 local job_id, request, fingerprint, tenant, lane, task = unpack(ARGV, 1, 6)
 local delay_ms, deadline_ms, bound = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -30,10 +46,16 @@ if idem ~= "" then
   end
 end
 if redis.call("EXISTS", record) == 1 then return {1, job_id} end
-local open = tonumber(redis.call("HGET", KEY.COUNTS, "open") or 0)
+local counts = redis.call("HMGET", KEY.COUNTS, "open", "memory_at", "memory")
+local open, used = tonumber(counts[1] or 0), tonumber(counts[3] or 0)
 if open >= bound then return {3, open} end
 
 local now = now_ms()
+if math.abs(now - (counts[2] or 0)) >= MEASURED_MS then
+  used = memory_used()
+  redis.call("HSET", KEY.COUNTS, "memory_at", now, "memory", used)
+end
+if used >= tonumber(ARGV[13]) then return {4, used} end
 local due = now + delay_ms
 local state = delay_ms > 0 and "scheduled" or "queued"
 redis.call("SET", KEY.request .. job_id, request)
