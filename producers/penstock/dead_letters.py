@@ -79,7 +79,7 @@ class DeadLetters:
         self._link = producer.link
         self._state = state
         self._tenant = "" if all_tenants else producer.tenant
-        self._who = who or _this_user()
+        self._who = who or this_user()
         self._index = keys.state_index(state)
 
     async def letters(
@@ -295,7 +295,7 @@ def _slices(items: list[str]) -> list[list[str]]:
     return [items[at : at + _AT_ONCE] for at in range(0, len(items), _AT_ONCE)]
 
 
-def _this_user() -> str:
+def this_user() -> str:
     """User and machine, as the system knows them: the environment may say anything."""
     try:
         import pwd

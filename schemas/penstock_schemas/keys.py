@@ -102,14 +102,15 @@ def state_index(state: str) -> str:
 
 COUNTS = "penstock:counts"
 """Hash: jobs now ``queued``, ``scheduled``, ``running``, and ``open`` (their sum); and for each terminal state
-how many runs have ever ended in it."""
+how many runs have ever ended in it; ``dropped``, queue entries without a job; ``memory``, thousandths of maxmemory in
+use at ``memory_at`` (ms)."""
 
 LEDGER = "penstock:ledger"
 """Stream: one entry per provider call, append-only."""
 
 
 AUDIT = "penstock:audit"
-"""Stream: what people did to jobs by hand (replay, purge): who, when, to which; capped."""
+"""Stream: what people did by hand (replay, purge, pause, resume): who, when, to which; capped."""
 
 
 def budget(scope: str, window: str) -> str:
@@ -142,5 +143,9 @@ GENERATION = "penstock:generation"
 
 
 def worker(worker_id: str) -> str:
-    """String: a worker's own report, expiring."""
+    """String: a worker's own report as JSON, expiring; renewed while it lives."""
     return f"penstock:worker:{worker_id}"
+
+
+WORKERS = "penstock:workers"
+"""Sorted set, expiring: worker ids -> when their reports expire, ms."""

@@ -13,8 +13,8 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 FILE = re.compile(r"`((?:schemas|store|producers|worker|simulator|tests|scripts|docs|examples)/[\w./@-]+)`")
-UNUSED = {"penstock:budget", "penstock:cache", "penstock:worker"}
-"""Names that are kept for what is to come, or that an expiring report has."""
+UNUSED = {"penstock:budget", "penstock:cache"}
+"""Names that are kept for what is to come."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -40,7 +40,11 @@ SECTIONS: dict[str, tuple[Listed, ...]] = {
     ),
     "Money": (Listed("costs", "What was spent, by day, tenant, task, model or prompt", "penstock.cli.costs:app"),),
     "Running": (
-        Listed("worker", "Run a worker", extra="worker"),
+        Listed("worker", "Run a worker, or several processes of it", extra="worker"),
+        Listed("workers", "Those that live", "penstock.cli.workers:app"),
+        Listed("health", "Ask a worker on this machine whether it is well", "penstock.cli.health:app"),
+        Listed("pause", "Let a lane, a tenant or a task wait; or list what is paused", "penstock.cli.pauses:pause_app"),
+        Listed("resume", "Let it go on", "penstock.cli.pauses:resume_app"),
         Listed("simulator", "A provider on this machine that fails on command", extra="simulator"),
         Listed("redis", "A Redis for development", extra="simulator"),
     ),

@@ -22,6 +22,7 @@ from redis.exceptions import ResponseError
 
 from penstock.link import Link
 from penstock.records import pairs, parse_status, reading
+from penstock.worker_reports import read_workers
 from penstock_schemas import keys
 from penstock_schemas.errors import CorruptRecordError, PenstockError, UnavailableError
 from penstock_schemas.jobs import Lane
@@ -179,16 +180,18 @@ async def queues(it: Patient) -> Finding:
 
 
 async def workers(it: Patient) -> Finding:
-    """Workers watch the queues on connections that Redis can push to; without one, nobody works."""
+    """Whether anybody works, by what workers tell of themselves."""
     counts = pairs(await it.link.execute("HGETALL", keys.COUNTS))
     running, waiting = int(counts.get(b"running", 0)), int(counts.get(b"queued", 0))
     told = f"{running} jobs running, {waiting} queued, {int(counts.get(b'scheduled', 0))} scheduled"
-    tracking = it.info.get("tracking_clients", "")
-    if not tracking.isdecimal():
-        return Finding("D10", "workers", "info", told)
-    if tracking == "0" and running + waiting:
-        return Finding("D10", "workers", "warn", f"{told}; nobody watches for work", "penstock worker")
-    return Finding("D10", "workers", "ok", f"{told}; {tracking} connections watch for work")
+    reports = await read_workers(it.link)
+    if not reports and running + waiting:
+        return Finding("D10", "workers", "warn", f"{told}; no worker lives", "penstock worker")
+    unready = sorted({report.why_not for report in reports if report.why_not})
+    told += f"; {len(reports)} workers live, {sum(report.held for report in reports)} jobs in their hands"
+    if unready:
+        return Finding("D10", "workers", "warn", f"{told}; not all ready: {', '.join(unready)}", "penstock workers")
+    return Finding("D10", "workers", "ok", told)
 
 
 async def letters(it: Patient) -> Finding:

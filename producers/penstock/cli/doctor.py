@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from penstock.cli import exits
+from penstock.cli.arq_checks import examine_arq
 from penstock.cli.checks import Finding, examine
 from penstock.cli.commands import single
 from penstock.cli.output import Output
 from penstock.cli.session import Session, place_of, run
 from penstock.cli.text import one_line
 from penstock_schemas.errors import UnavailableError
+from penstock_store.arq_queue import ARQ_QUEUE
 from penstock_store.settings import config_file
 
 _MARKS = {"ok": "✓", "info": "·", "warn": "!", "fail": "✗"}
@@ -21,13 +24,20 @@ _PLAIN_MARKS = {"ok": "ok", "info": "--", "warn": "!!", "fail": "XX"}
 _START = "start it (`penstock redis` for development), or say where it is by REDIS_URL, --redis or penstock.toml"
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(
+    ctx: typer.Context,
+    arq: Annotated[bool, typer.Option("--arq", help="examine an existing arq queue instead, job by job")] = False,
+    queue: Annotated[str, typer.Option("--queue", metavar="NAME", help="with --arq: the queue's key")] = ARQ_QUEUE,
+) -> None:
     """Check Redis and what Penstock has in it, and say what to fix. Reads only.
 
-    Ends with 0 when nothing is unsafe, 3 when something is, 4 when Redis cannot be reached.
+    Ends with 0 when nothing is unsafe, 3 when something is, 4 when Redis cannot be reached; with --arq with 1 when
+    a job is expired, stuck, overdue, poisoned or unreadable.
     """
 
     async def work(session: Session) -> int:
+        if arq:
+            return await examine_arq(session.out, session.settings.redis.url, queue)
         file = config_file(session.options.config)
         try:
             findings = await examine(session.producer.link, session.settings, file)
@@ -53,4 +63,6 @@ def _print(out: Output, finding: Finding) -> None:
     out.line(one_line(f"{marks[finding.mark]} {finding.id} {finding.name}: {finding.said}.{fix}"))
 
 
-app = single(doctor, "penstock doctor", "penstock doctor --json | jq 'select(.mark != \"ok\")'")
+app = single(
+    doctor, "penstock doctor", "penstock doctor --json | jq 'select(.mark != \"ok\")'", "penstock doctor --arq"
+)

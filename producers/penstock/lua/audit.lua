@@ -1,15 +1,16 @@
 --[[
-Include: do something to many jobs by hand, and note in the audit stream who did what to which. One entry for each
-call that did something.
+Include: do something by hand, to many jobs or to what is paused, and note in the audit stream who did what to which.
+One entry for each call that did something.
 ]]
 -- include: keys
 
 local AUDITED = 100000
 
-local function audit(what, who, action, job_ids, now, ...)
-  if #job_ids == 0 then return end
+-- Note that names, which are "jobs" or "names", had something done to them; none: nothing to note.
+local function audit(what, who, action, kind, names, now, ...)
+  if #names == 0 then return end
   redis.call("XADD", KEY.AUDIT, "MAXLEN", "~", AUDITED, "*", "what", what, "who", who, "action", action, "at", now,
-    "count", #job_ids, "jobs", table.concat(job_ids, " "), ...)
+    "count", #names, kind, table.concat(names, " "), ...)
 end
 
 -- Do act(job id, run) for the pairs of ARGV from first on; it returns a reply and, if it did something, the job id.

@@ -33,5 +33,5 @@ local function purge(job_id, asked_run)
 end
 
 local replies, done = for_each_job(5, purge)
-audit("purge", who, action, done, now)
+audit("purge", who, action, "jobs", done, now)
 return replies

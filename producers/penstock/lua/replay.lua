@@ -61,5 +61,5 @@ local function replay(job_id, asked_run)
 end
 
 local replies, done = for_each_job(6, replay)
-audit("replay", who, action, done, now, "target", target)
+audit("replay", who, action, "jobs", done, now, "target", target)
 return replies
