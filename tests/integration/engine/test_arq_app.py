@@ -7,7 +7,8 @@ from arq.connections import ArqRedis, RedisSettings
 
 from penstock_schemas import keys
 from penstock_schemas.errors import ConfigurationError
-from penstock_worker.engine.arq_app import DRAIN_S, examine, make_arq_worker
+from penstock_store.arq_queue import examine
+from penstock_worker.engine.arq_app import DRAIN_S, make_arq_worker
 
 
 async def double(ctx: dict[str, Any], number: int) -> int:

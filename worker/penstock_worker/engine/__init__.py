@@ -1,6 +1,6 @@
 """A drop-in for ``arq.Worker``: as fast as Redis allows, safe against crashes, fair between tenants."""
 
-from penstock_worker.engine.arq_app import Finding, examine, make_arq_worker
+from penstock_worker.engine.arq_app import make_arq_worker
 from penstock_worker.engine.health import Health, check_health, health, serve_health
 from penstock_worker.engine.lease import POISON_DEATHS, SUSPECT_DEATHS, CancelReason, Claim, Lease
 from penstock_worker.engine.sources import ArqQueue, FairQueues, Handler, Source
@@ -20,8 +20,6 @@ __all__ = [
     "serve_health",
     "check_health",
     "make_arq_worker",
-    "examine",
-    "Finding",
     "Lease",
     "Claim",
     "CancelReason",
