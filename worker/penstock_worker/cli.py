@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from penstock_store.command import CommandOptions
 
+if TYPE_CHECKING:
+    from penstock_worker.settings import Settings
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command was asked to run."""
+
+    config: str | None
+    redis_url: str | None
+    burst: bool
+    concurrency: int | None
+    processes: int | None
+    application: str | None
+    index: int
+    """Which of the processes of one parent this is."""
+
+    def overrides(self) -> dict[str, Any]:
+        """Sections that win over file and variables."""
+        counts = {"concurrency": self.concurrency, "processes": self.processes}
+        worker = {name: count for name, count in counts.items() if count is not None}
+        redis = {} if self.redis_url is None else {"url": self.redis_url}
+        return {name: section for name, section in (("worker", worker), ("redis", redis)) if section}
+
+    def child(self, index: int) -> list[str]:
+        """The command of one process of several. Nothing in it is secret: a URL with a password is refused before."""
+        front = [("--config", self.config), ("--redis", self.redis_url)]
+        behind = [("--concurrency", self.concurrency), ("--arq", self.application), ("--index", index)]
+        words = [sys.executable, "-m", "penstock", *_words(front), "worker", *_words(behind)]
+        return [*words, "--burst"] if self.burst else words
 
 
 @app.command(
     epilog="Examples:\n\n\b\n  penstock worker\n  penstock worker --config production.toml --check\n"
-    "  penstock worker --burst --concurrency 20",
+    "  penstock worker --processes 4 --concurrency 100\n  penstock worker --arq myapp.worker.WorkerSettings",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 def worker(
@@ -28,44 +61,52 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", metavar="N", help="jobs in flight, instead of worker.concurrency")
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", min=1, max=256, help="instead of worker.processes")
+    ] = None,
+    arq: Annotated[
+        str | None, typer.Option("--arq", metavar="MODULE.CLASS", help="run an existing arq application on this engine")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="check the configuration, and end")] = False,
+    index: Annotated[int | None, typer.Option("--index", hidden=True)] = None,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C, which let it finish its jobs first.
 
     Logs go to standard error: columns on a terminal, else one JSON object a line. Ends with 0 after a drain, 3 for
     a wrong or unsafe configuration, before anything is claimed, and 4 when Redis is not there to begin with.
+    Several processes have a parent that starts again what dies, and passes signals on.
     """
     from penstock_worker.settings import config_file, load_settings
 
     options: CommandOptions = ctx.obj or CommandOptions()
-    given = config or options.config
-    settings = load_settings(given, **_overrides(options, concurrency))
-    file = config_file(given)
+    asked = _Asked(config or options.config, options.redis_url, burst, concurrency, processes, arq, index or 0)
+    settings = load_settings(asked.config, **asked.overrides())
+    file = config_file(asked.config)
     folder = file.parent if file is not None else Path()
-    _warn_of_exposed_password(file, settings)
+    if index is None:
+        _warn_of_exposed_password(file, settings)
     if check:
         _check(settings, folder)
+    elif index is None and settings.worker.processes > 1:
+        raise typer.Exit(_supervise(asked, settings.worker.processes))
+    elif arq is not None:
+        _run(_arq_worker(asked, arq, settings))
     else:
-        _run(settings, folder, burst=burst)
+        _run(_worker(asked, settings, folder))
 
 
-def _overrides(options: CommandOptions, concurrency: int | None) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    if options.redis_url is not None:
-        overrides["redis"] = {"url": options.redis_url}
-    if concurrency is not None:
-        overrides["worker"] = {"concurrency": concurrency}
-    return overrides
+def _words(options: list[tuple[str, Any]]) -> list[str]:
+    return [word for name, value in options if value is not None for word in (name, str(value))]
 
 
-def _warn_of_exposed_password(file: Path | None, settings: Any) -> None:
+def _warn_of_exposed_password(file: Path | None, settings: Settings) -> None:
     from penstock_store.settings import exposed_password
 
     if exposed_password(file, settings):
         sys.stderr.write(f"penstock: warning: {file} holds a password and others may read it. Fix: chmod 600 {file}\n")
 
 
-def _check(settings: Any, folder: Path) -> None:
+def _check(settings: Settings, folder: Path) -> None:
     from penstock_worker.assembly import load_tasks, make_routes
 
     tasks = load_tasks(settings)
@@ -73,16 +114,39 @@ def _check(settings: Any, folder: Path) -> None:
     sys.stdout.write(f"the configuration is sound; tasks with a route: {', '.join(sorted(tasks)) or 'none'}\n")
 
 
-def _run(settings: Any, folder: Path, *, burst: bool) -> None:
-    import asyncio
+def _supervise(asked: _Asked, processes: int) -> int:
+    """Run so many processes until a signal, or until all are done; the worst of their exit codes."""
+    from penstock_worker.engine.supervisor import Supervisor
+    from penstock_worker.logs import configure_logs
 
-    from penstock_store.connection import translated
+    configure_logs()
+    return Supervisor(asked.child, processes).run()
+
+
+async def _worker(asked: _Asked, settings: Settings, folder: Path) -> None:
     from penstock_worker.logs import configure_logs
     from penstock_worker.run import run_worker
 
     configure_logs()
+    await run_worker(settings, folder, burst=asked.burst, index=asked.index)
+
+
+async def _arq_worker(asked: _Asked, application: str, settings: Settings) -> None:
+    from penstock_worker.arq_command import ArqOptions, run_arq_worker
+    from penstock_worker.settings import health_port
+
+    port, url = health_port(settings.worker, asked.index), settings.redis.url
+    options = ArqOptions(application, asked.redis_url, url, asked.burst, asked.concurrency, port)
+    await run_arq_worker(options)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import asyncio
+
+    from penstock_store.connection import translated
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner, translated():
-        runner.run(run_worker(settings, folder, burst=burst))
+        runner.run(work)
 
 
 def _loop_factory() -> Any:

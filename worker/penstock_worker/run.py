@@ -12,7 +12,7 @@ from arq.connections import RedisSettings
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
 from penstock_worker import crash_points
-from penstock_worker.assembly import load_tasks, make_policy, make_routes
+from penstock_worker.assembly import load_tasks, make_budgets, make_policy, make_routes
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
 from penstock_worker.attempt.pipeline import Pipeline
@@ -23,15 +23,17 @@ from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.costing import Costing
 from penstock_worker.money.prices import PriceTable
-from penstock_worker.settings import Settings
+from penstock_worker.presence import present
+from penstock_worker.settings import Settings, health_port
 
 log = structlog.get_logger("penstock.worker")
 
 
-async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = False) -> None:
+async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = False, index: int = 0) -> None:
     """Work until SIGTERM or SIGINT, then drain and return; with *burst*, until nothing is left to do.
 
-    Raises ConfigurationError before anything is claimed.
+    *index* tells the processes of one parent apart: each has a health port of its own. Raises ConfigurationError
+    before anything is claimed.
     """
     crash_points.arm(os.environ)
     tasks = load_tasks(settings)
@@ -41,10 +43,11 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
     reader = Reader()
     redis = connect(settings.redis.url, max_connections=1)
-    store = AttemptStore(Batcher(redis), make_policy(settings))
+    batcher = Batcher(redis)
+    store = AttemptStore(batcher, make_policy(settings))
     attempts = Attempts(
         store=store,
-        pipeline=Pipeline(Caller(store, client, Costing(prices)), reader),
+        pipeline=Pipeline(Caller(store, client, Costing(prices), make_budgets(settings)), reader),
         tasks=tasks,
         routes=routes,
         keep_dead_s=section.dead_letter_days * 86_400,
@@ -55,6 +58,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
             start_lua=start_lua(tasks),
             lanes={lane: float(weight) for lane, weight in section.lanes.items()},
             tenant_cap=section.tenant_cap,
+            tenants={name: own.model_dump(exclude_none=True) for name, own in section.tenants.items()},
         ),
         redis_settings=RedisSettings.from_dsn(settings.redis.url),
         max_jobs=section.concurrency,
@@ -66,7 +70,8 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     )
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
     try:
-        await worker.async_run()
+        async with present(worker, batcher, [*section.lanes], health_port(section, index)):
+            await worker.async_run()
     except asyncio.CancelledError:
         log.info("worker_stopped")
     finally:

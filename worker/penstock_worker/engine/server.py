@@ -13,7 +13,7 @@ from penstock_schemas.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-_CHECK_EVERY_S = 30.0
+_CHECK_EVERY_S = 5.0
 _OLDEST = (7, 0)
 
 
