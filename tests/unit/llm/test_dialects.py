@@ -54,7 +54,7 @@ RULES = {
         (
             GEMINI,
             {"n/minimum", "n/maximum", "n/multipleOf", "s/minLength", "s/maxLength", "s/pattern", "s/format"}
-            | {"l/minItems", "l/maxItems", "l/uniqueItems"},
+            | {"l/maxItems", "l/uniqueItems"},
         ),
         (GRAMMAR, {"n/multipleOf", "s/format", "l/uniqueItems"}),
     ],
@@ -68,6 +68,17 @@ def test_what_each_is_not_told(dialect: Dialect, dropped: set[str]) -> None:
     for change in changes:
         _, _, name, keyword = change.split("/")
         assert keyword not in told["properties"][name]
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_what_is_left_out_is_told_in_words(dialect: Dialect) -> None:
+    """The model can read in the description what its grammar does not enforce, and nothing that it does."""
+    told = lowered(obj(["s"], s={**RULES["s"], "description": "A word."}), dialect)["properties"]["s"]
+    said = told.get("description")
+    assert said.startswith("A word.")
+    for keyword, value in RULES["s"].items():
+        if keyword != "type":
+            assert (f"{keyword}: " in said) == (told.get(keyword) != value)
 
 
 def test_anthropic_takes_a_small_minimum_of_items() -> None:
@@ -122,7 +133,7 @@ def test_gemini_enums_of_words_and_numbers() -> None:
     assert found.changes == ("/properties/b/enum",)
     assert found.schema is not None
     assert found.schema["properties"]["a"] == {"type": "string", "enum": ["x", "y"]}
-    assert found.schema["properties"]["b"] == {"type": ["string", "null"]}
+    assert found.schema["properties"]["b"] == {"type": ["string", "null"], "description": '(enum: ["x", null])'}
 
 
 @pytest.mark.parametrize(("pattern", "kept"), [("^a+$", True), ("a+", False), ("^(?=a)a$", False)])

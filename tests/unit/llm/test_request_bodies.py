@@ -10,7 +10,8 @@ from penstock_worker.llm.family import Prepared
 from penstock_worker.llm.port import CallRequest, SchemaMode, Target, Turn
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 5}}, "required": ["a"]}
-CLOSED = {**SCHEMA, "properties": {"a": {"type": "string"}}, "additionalProperties": False}
+TOLD = {"type": "string", "description": "(maxLength: 5)"}
+CLOSED = {**SCHEMA, "properties": {"a": TOLD}, "additionalProperties": False}
 DROPPED = ("/properties/a/maxLength",)
 TURNS = (Turn("assistant", "x"), Turn("user", "not JSON"))
 

@@ -50,11 +50,13 @@ def test_dropped_rules_are_named() -> None:
     at = "/properties"
     assert set(lowered.changes) == {f"{at}/a/minLength", f"{at}/a/format", f"{at}/a/pattern", f"{at}/b/uniqueItems"}
     assert lowered.schema is not None
-    assert lowered.schema["properties"]["a"] == TEXT
+    words = '(minLength: 3; format: "uri"; pattern: "(?=x)y")'
+    assert lowered.schema["properties"]["a"] == {**TEXT, "description": words}
     assert lowered.schema["properties"]["b"] == {
         "type": "array",
         "items": {"type": "integer", "minimum": 0},
         "minItems": 1,
+        "description": "(uniqueItems: true)",
     }
 
 

@@ -27,8 +27,8 @@ class Dialect:
     """``none``; ``plain``: all without look-around; ``anchored``: plain and from ``^`` to ``$``."""
     recursion: bool = True
     """Whether a schema may refer to itself."""
-    max_min_items: int | None = None
-    """The largest ``minItems`` that is passed on; None for any."""
+    max_items_bound: int | None = None
+    """The largest ``minItems`` and ``maxItems`` that are passed on; None for any."""
     enum_types: frozenset[str] = _ALL_TYPES
     """Types that an enum's values may have; another enum gives its types alone."""
     max_levels: int = 10
@@ -43,8 +43,8 @@ class Dialect:
 
     def keeps(self, keyword: str, value: object) -> bool:
         """Whether *keyword* is passed on with *value*."""
-        if keyword == "minItems" and self.max_min_items is not None:
-            return keyword in self.kept and isinstance(value, int) and value <= self.max_min_items
+        if keyword in ("minItems", "maxItems") and self.max_items_bound is not None:
+            return keyword in self.kept and isinstance(value, int) and value <= self.max_items_bound
         return keyword in self.kept
 
     def takes_pattern(self, pattern: object) -> bool:
@@ -76,19 +76,20 @@ ANTHROPIC = Dialect(
     formats=_FORMATS | {"uri"},
     all_required=False,
     recursion=False,
-    max_min_items=1,
+    max_items_bound=1,
     max_optional=24,
     max_unions=16,
 )
 
 GEMINI = Dialect(
-    kept=frozenset({"description"}),
+    kept=frozenset({"description", "minItems", "maxItems"}),
     formats=frozenset({"date-time", "date", "time"}),
     all_required=False,
     recursion=False,
+    max_items_bound=8,
     enum_types=frozenset({"string", "number", "integer"}),
 )
-"""Gemini takes bounds too, but refuses schemas whose bounds give "too many states for serving": they stay local."""
+"""Gemini takes more bounds, but refuses schemas whose bounds give "too many states for serving"."""
 
 GRAMMAR = Dialect(
     kept=_NUMBERS | {"description", "minItems", "maxItems", "minLength", "maxLength"},

@@ -1,10 +1,12 @@
 """A JSON Schema in the subset that a provider understands, and what became of the rest.
 
-What a subset cannot say is left out and named: the full schema is checked locally afterwards, whatever the provider
-promised. What it cannot express at all (free-form maps, values of any type, several ``allOf``) makes the schema "not
-lowerable"; it then goes into the prompt instead. The subsets are in ``dialects``.
+What a subset cannot say is left out and named, and put into the description for the model to read: the full schema
+is checked locally afterwards, whatever the provider promised. What it cannot express at all (free-form maps, values
+of any type, several ``allOf``) makes the schema "not lowerable"; it then goes into the prompt instead. The subsets
+are in ``dialects``.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,6 +21,12 @@ _STRUCTURE = frozenset(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}
     | {"allOf", "$ref", "format", "pattern"}
 )
+_TOLD = frozenset(
+    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"}
+    | {"minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "format", "enum", "const"}
+)
+"""Rules that a model can follow when it reads them."""
+
 _NULL = {"type": "null"}
 
 
@@ -80,6 +88,11 @@ class _Lowering:
         schema = _merge_single_all_of(schema, at)
         if "$ref" in schema:
             return self._reference(schema, at)
+        told = len(self.changes)
+        lowered = self._rules(schema, at, level)
+        return _with_words(lowered, self._dropped(schema, at, told))
+
+    def _rules(self, schema: Mapping[str, Any], at: str, level: int) -> dict[str, Any]:
         lowered = {key: value for key, value in schema.items() if self._dialect.keeps(key, value)}
         self._drop(schema, at)
         branches = schema.get("anyOf", schema.get("oneOf"))
@@ -88,6 +101,11 @@ class _Lowering:
         if "enum" in schema or "const" in schema:
             return {**lowered, **self._enum(schema, at)}
         return {**lowered, **self._typed(schema, at, level)}
+
+    def _dropped(self, schema: Mapping[str, Any], at: str, since: int) -> list[str]:
+        """The rules of this very node that were left out, in words."""
+        keys = [change.removeprefix(f"{at}/") for change in self.changes[since:]]
+        return [f"{key}: {json.dumps(schema[key])[:200]}" for key in keys if key in _TOLD and key in schema]
 
     def _typed(self, schema: Mapping[str, Any], at: str, level: int) -> dict[str, Any]:
         kind = schema.get("type") or _implied_type(schema)
@@ -199,6 +217,14 @@ def _merge_single_all_of(schema: Mapping[str, Any], at: str) -> Mapping[str, Any
     if rest.keys() & (_STRUCTURE | parts[0].keys()) - _ANNOTATIONS - {"description"}:
         raise _NotLowerableError(at, "has rules beside allOf")
     return {**rest, **parts[0]}
+
+
+def _with_words(lowered: dict[str, Any], rules: list[str]) -> dict[str, Any]:
+    if not rules:
+        return lowered
+    said = lowered.get("description")
+    words = f"({'; '.join(rules)})"
+    return {**lowered, "description": f"{said} {words}" if isinstance(said, str) and said else words}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
