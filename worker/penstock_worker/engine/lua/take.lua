@@ -12,11 +12,11 @@ local FOREIGN, TICKED = "1", "ticked" -- what stock arq writes while a job runs;
 local FOREIGN_CHECK_MS, REFUSED_MS, SUSPECT_CHECK_MS = 2000, 2000, 500
 local DEATHS_KEPT_MS = 86400000
 
--- How often in a row the holder of this job vanished; nil when someone still holds it, or the tick has run.
-local function vanished(queue, job_id, now_ms)
+-- How often in a row the holder of this job vanished; nil when someone still holds it, or the tick has run. holder
+-- and deaths are what its keys hold.
+local function vanished(queue, job_id, holder, deaths, now_ms)
+  if not holder then return deaths end
   local in_progress = KEY.arq_in_progress .. job_id
-  local holder = redis.call("GET", in_progress)
-  if not holder then return tonumber(redis.call("GET", KEY.deaths .. job_id) or 0) end
   if holder == TICKED then
     redis.call("ZREM", queue, job_id)
     redis.call("DEL", KEY.arq_job .. job_id)
@@ -32,8 +32,8 @@ local function vanished(queue, job_id, now_ms)
     return nil
   end
   redis.call("DEL", in_progress)
-  redis.call("SET", KEY.deaths .. job_id, 0, "NX", "PX", DEATHS_KEPT_MS)
-  return redis.call("INCR", KEY.deaths .. job_id)
+  redis.call("SET", KEY.deaths .. job_id, deaths + 1, "PX", DEATHS_KEPT_MS)
+  return deaths + 1
 end
 
 -- The abort asked for this job, ms, which is thereby answered; 0 when none was.
@@ -50,7 +50,7 @@ local function claimer()
   return {
     slots = tonumber(ARGV[1]), lease_ms = tonumber(ARGV[2]), token = ARGV[3], idle = ARGV[4] == "1",
     suspect_deaths = tonumber(ARGV[5]), patience_ms = tonumber(ARGV[6]), taken = 0, alone = false, suspect = false,
-    aborts = redis.call("EXISTS", KEY.ARQ_ABORT) == 1,
+    aborts = redis.call("TYPE", KEY.ARQ_ABORT).ok == "zset",
   }
 end
 
@@ -69,9 +69,12 @@ end
 
 -- Lease a job whose score is due; nil when it is not to be had now. A job that died with its holder too often is
 -- left for an idle worker, to be its only job: worker.suspect names it to the one worker that shall make room.
+-- A lease, try counter or death counter of a foreign type reads as absent: none of them is needed to run the job.
 -- Returns {id, token, try, deaths, score, abort asked at (ms, 0: not), payload, queue, why it is corrupt or ""}.
-local function take_sound(worker, queue, job_id, score, now_ms)
-  local deaths = vanished(queue, job_id, now_ms)
+local function take(worker, queue, job_id, score, now_ms)
+  local in_progress = KEY.arq_in_progress .. job_id
+  local known = redis.call("MGET", in_progress, KEY.deaths .. job_id, KEY.arq_retry .. job_id)
+  local deaths = vanished(queue, job_id, known[1], tonumber(known[2]) or 0, now_ms)
   if not deaths then return nil end
   local alone = deaths >= worker.suspect_deaths
   if alone and not (worker.idle and worker.taken == 0) then
@@ -81,7 +84,6 @@ local function take_sound(worker, queue, job_id, score, now_ms)
     end
     return nil
   end
-  local tries = tonumber(redis.call("GET", KEY.arq_retry .. job_id) or 0) + 1
   local token = worker.token .. ":" .. worker.taken
   local sound, payload, wait_ms = pcall(start, job_id, token, now_ms, deaths)
   if not sound then
@@ -95,20 +97,10 @@ local function take_sound(worker, queue, job_id, score, now_ms)
     redis.call("ZADD", queue, now_ms + (wait_ms or REFUSED_MS), job_id)
     return nil
   end
-  redis.call("SET", KEY.arq_in_progress .. job_id, token, "PX", worker.lease_ms + LEASE_GRACE_MS)
+  redis.call("SET", in_progress, token, "PX", worker.lease_ms + LEASE_GRACE_MS)
   redis.call("ZADD", queue, now_ms + worker.lease_ms, job_id)
   worker.taken = worker.taken + 1
   worker.alone = alone
+  local tries = (tonumber(known[3]) or 0) + 1
   return { job_id, token, tries, deaths, score, abort_asked(worker, job_id), payload, queue, sound and "" or wait_ms }
-end
-
--- take_sound, where a lease, a try counter or a death counter of the wrong type is thrown away and the job looked at
--- again soon: none of them is needed to run it.
-local function take(worker, queue, job_id, score, now_ms)
-  local sound, job = pcall(take_sound, worker, queue, job_id, score, now_ms)
-  if sound then return job end
-  blame_script(type(job) == "table" and job.err or job)
-  redis.call("DEL", KEY.arq_in_progress .. job_id, KEY.arq_retry .. job_id, KEY.deaths .. job_id)
-  redis.call("ZADD", queue, now_ms, job_id)
-  return nil
 end
