@@ -179,6 +179,14 @@ def the_ledger_is_the_sum_of_the_jobs(at: Snapshot) -> Iterator[str]:
             yield f"{job_id} holds {held} nano-USD as uncertain, the ledger says {uncertain[job_id]}"
 
 
+def budgets_hold_nothing(at: Snapshot) -> Iterator[str]:
+    """What was held for a call is spent, uncertain or free again."""
+    for budget, row in at.named("penstock:budget:"):
+        for name in ("held", "tokens_held"):
+            if int(row.get(name, 0)) != 0:
+                yield f"{budget} still has {row[name]} as {name}"
+
+
 def every_billed_call_is_in_the_ledger(at: Snapshot) -> Iterator[str]:
     """What the provider charges was intended, written down, and is not free. No call id was sent twice."""
     ledger = _ledger(at)
@@ -206,6 +214,7 @@ CHECKS: tuple[Callable[[Snapshot], Iterator[str]], ...] = (
     every_intent_has_an_end,
     the_ledger_has_each_call_once,
     the_ledger_is_the_sum_of_the_jobs,
+    budgets_hold_nothing,
     every_billed_call_is_in_the_ledger,
 )
 

@@ -16,6 +16,7 @@ from penstock_schemas import keys
 from penstock_schemas.results import JobFailure
 from penstock_worker.attempt.store import Intended
 from penstock_worker.engine.lease import Lease
+from penstock_worker.money.budgets import Hold
 from tests.support.jobs import HandWorker, dump, hand_worker
 
 ASKED = Summarize(text="The mill stands by the river.")
@@ -250,6 +251,22 @@ async def test_an_end_settles_what_a_dead_worker_left_open(
     await settle(worker, lease, "answered", KNOWN, "1.1.2")  # it was only slow
     row = await record(redis, lease)
     assert (row["cost_nanousd"], row["uncertain_nanousd"]) == ("140", "0")
+
+
+@pytest.mark.parametrize("how", ["finish", "bury"])
+async def test_an_end_leaves_nothing_held_of_a_budget(redis: Redis, worker: HandWorker, lease: Lease, how: str) -> None:
+    """What was held for a call that nobody saw the end of is uncertain there, too."""
+    scopes = orjson.dumps([["tenant:acme", "day", 1_000_000, -1]])
+    await worker.store.intend(lease, "1.1.1", INTENT, 6, hold=Hold(scopes, 500, 40))
+    owner = await stolen(worker, redis, lease)
+    if how == "finish":
+        await finish(worker, owner, "dead")
+    else:
+        await worker.store.bury_corrupt(owner, FAILURE, 60.0)
+    (key,) = [name async for name in redis.scan_iter("penstock:budget:*")]
+    budget = {name.decode(): int(value) for name, value in (await redis.hgetall(key)).items()}  # type: ignore[misc]
+    assert (budget["held"], budget["uncertain"]) == (0, 500)
+    assert (budget["tokens_held"], budget["tokens_uncertain"]) == (0, 40)
 
 
 async def test_a_record_that_is_gone_leaves_no_lease(redis: Redis, worker: HandWorker, lease: Lease) -> None:

@@ -95,6 +95,7 @@ SPOILERS: list[tuple[Callable[[redis.Redis], object], str]] = [
     (lambda c: write_call(c, "good", "1.1.1", "answered", 0, 0), "the_ledger_has_each_call_once: call 1.1.1 of good"),
     (lambda c: c.hset("penstock:job:good", "cost_nanousd", 1), "the_ledger_is_the_sum_of_the_jobs: good cost 1"),
     (lambda c: c.hdel("penstock:job:replayed", "uncertain_nanousd"), "the_ledger_is_the_sum_of_the_jobs: replayed"),
+    (lambda c: c.hset("penstock:budget:tenant:acme:day:1", "held", 5), "budgets_hold_nothing: tenant:acme:day:1 still"),
     (lambda c: c.delete("penstock:ledger"), "every_billed_call_is_in_the_ledger: the provider saw good:1.1.1"),
     (
         lambda c: write_call(c, "good", "1.1.1", "answered", 0, 0, amends=1),

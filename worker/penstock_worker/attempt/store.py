@@ -67,11 +67,13 @@ class AttemptStore:
     def __init__(self, batcher: Batcher, policy: Policy | None = None) -> None:
         self._batcher = batcher
         rules = (policy or Policy()).lua()
-        guards = (rules + load_include(_ROUTING, "admission"), load_include("penstock_worker.money", "budget"))
+        budget = load_include("penstock_worker.money", "budget")
+        guards = (rules + load_include(_ROUTING, "admission"), budget)
         self._intend, self._settle = (load_script(_PACKAGE, verb, includes=guards) for verb in ("intend", "settle"))
         self._park = load_script(_ROUTING, "park", includes=(rules,))
-        self._finish, self._reschedule, self._tell, self._bury_corrupt = (
-            load_script(_PACKAGE, verb) for verb in ("finish", "reschedule", "tell", "bury_corrupt")
+        self._tell = load_script(_PACKAGE, "tell")
+        self._finish, self._reschedule, self._bury_corrupt = (
+            load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("finish", "reschedule", "bury_corrupt")
         )
 
     async def intend(

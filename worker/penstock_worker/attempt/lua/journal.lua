@@ -2,7 +2,8 @@
 Include: what the journal of a job is when its run ends.
 
 The journal is a hash: "<run>.<attempt>.<number>" -> the intent of a call, JSON; the same with ":end" -> what it came
-to, "<kind> <JSON>"; with ":held" -> what is held as uncertain for it, nano-USD.
+to, "<kind> <JSON>"; with ":held" -> what is held as uncertain for it, nano-USD; with ":hold" -> what budgets hold for
+it (the include "budget", pasted ahead).
 ]]
 -- include: keys
 
@@ -16,6 +17,8 @@ local function settle_open(job_id, tenant, task, call_id)
     "cost_nanousd", held and 0 or "", "uncertain_nanousd", held or 0, "orphan", 0, "amends", 0,
     "tenant", tenant, "task", task, "target", intent.target, "prompt", intent.prompt, "purpose", intent.purpose,
     "sent_at_ms", intent.at_ms, "billed", "unknown", "error", "interrupted")
+  local hold = redis.call("HGET", journal, call_id .. ":hold")
+  budget_settle(journal, call_id, 0, held or 0, 0, hold and tonumber(cjson.decode(hold).tokens) or 0)
   redis.call("HSET", journal, call_id .. ":end", "unknown " .. told)
   if held and held > 0 then
     redis.call("HSET", journal, call_id .. ":held", held)
