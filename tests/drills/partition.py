@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
 
 def partitions(verdict: Verdict, options: kit.Options) -> None:
     short_silence(verdict, options.pick(2, 20))
-    long_silence(verdict, options.pick(15.0, 30.0))
+    long_silence(verdict, options.pick(12.0, 30.0))
     isolated(verdict, options.pick(1, 10))
 
 
