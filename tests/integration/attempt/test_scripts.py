@@ -61,7 +61,8 @@ async def events(redis: Redis, lease: Lease) -> list[str]:
 
 async def counts(redis: Redis) -> dict[str, int]:
     row = await redis.hgetall(keys.COUNTS)  # type: ignore[misc]
-    return {name.decode(): int(value) for name, value in row.items() if int(value)}
+    numbers = {name.decode(): int(value) for name, value in row.items() if not name.startswith(b"memory")}
+    return {name: number for name, number in numbers.items() if number}
 
 
 async def settle(worker: HandWorker, lease: Lease, kind: str, end: dict[str, Any], call: str = "1.1.1") -> Any:
