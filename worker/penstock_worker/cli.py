@@ -116,11 +116,14 @@ def _check(settings: Settings, folder: Path) -> None:
 
 def _supervise(asked: _Asked, processes: int) -> int:
     """Run so many processes until a signal, or until all are done; the worst of their exit codes."""
+    import structlog
+
     from penstock_worker.engine.supervisor import Supervisor
     from penstock_worker.logs import configure_logs
 
     configure_logs()
-    return Supervisor(asked.child, processes).run()
+    log = structlog.get_logger("penstock.worker")
+    return Supervisor(asked.child, processes, lambda event, fields: log.info(event, **fields)).run()
 
 
 async def _worker(asked: _Asked, settings: Settings, folder: Path) -> None:

@@ -22,7 +22,8 @@ FIELDS = frozenset(
         "job_id tenant lane task run attempt call deaths",
         "target prompt outcome reason code error state",
         "delay_s took_ms stall_s count calls held lost refused restarts",
-        "worker_id pid port concurrency processes lanes routes tasks function version redis policy signal exit_code",
+        "worker_id index pid port concurrency processes lanes routes tasks function version",
+        "redis policy signal exit_code",
     )
     for word in line.split()
 )

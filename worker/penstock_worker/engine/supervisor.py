@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from penstock_store.tether import TetheredProcess
 
@@ -25,6 +26,7 @@ CONFIGURATION_EXIT = 3
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _LIVED_S = 0.5, 30.0, 60.0
 _LOOK_S = 0.05
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(slots=True)
@@ -39,11 +41,26 @@ class _Child:
     exit_code: int | None = None
 
 
-class Supervisor:
-    """Runs ``command(index)`` for each index below *processes*; index tells children apart (ports, names)."""
+Told = Callable[[str, dict[str, Any]], None]
+"""Takes an event, ``process_started`` or ``process_died``, and its fields: numbers."""
 
-    def __init__(self, command: Callable[[int], Sequence[str]], processes: int) -> None:
+
+def _log(event: str, fields: dict[str, Any]) -> None:
+    if event == "process_started":
+        logger.info("worker process %(index)d started, pid %(pid)d", fields)
+    else:
+        logger.warning("worker process %(index)d died (exit code %(exit_code)d), next in %(delay_s).1f s", fields)
+
+
+class Supervisor:
+    """Runs ``command(index)`` for each index below *processes*; index tells children apart (ports, names).
+
+    *told* hears what happens to them; by default it is logged.
+    """
+
+    def __init__(self, command: Callable[[int], Sequence[str]], processes: int, told: Told = _log) -> None:
         self._command = command
+        self._told = told
         self._children = [_Child(index) for index in range(processes)]
         self._stop = threading.Event()
 
@@ -52,7 +69,7 @@ class Supervisor:
 
         Takes over SIGTERM and SIGINT; call it from the main thread.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _PASSED_ON:
             signal.signal(number, self._pass_on)
         while any(child.exit_code is None for child in self._children):
             for child in self._children:
@@ -84,7 +101,7 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         child.process = TetheredProcess(self._command(child.index))
         child.started_at = time.monotonic()
-        logger.info("worker process %d started, pid %d", child.index, child.process.pid)
+        self._told("process_started", {"index": child.index, "pid": child.process.pid})
         if self._stop.is_set():  # the signal came while it was being started
             child.process.send_signal(signal.SIGTERM)
 
@@ -94,7 +111,9 @@ class Supervisor:
         if code is None:
             return
         child.process = None
-        if code == 0 or self._stop.is_set():
+        if self._stop.is_set() and -code in _PASSED_ON:
+            child.exit_code = 0  # it had only begun, and held nothing
+        elif code == 0 or self._stop.is_set():
             child.exit_code = code
         elif code == CONFIGURATION_EXIT:
             child.exit_code = code
@@ -106,6 +125,6 @@ class Supervisor:
         now = time.monotonic()
         if now - child.started_at >= _LIVED_S:
             child.wait_s = _FIRST_WAIT_S
-        logger.warning("worker process %d died (exit code %d), next in %.1f s", child.index, code, child.wait_s)
+        self._told("process_died", {"index": child.index, "exit_code": code, "delay_s": child.wait_s})
         child.start_at = now + child.wait_s
         child.wait_s = min(2 * child.wait_s, _LONGEST_WAIT_S)
