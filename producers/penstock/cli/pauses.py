@@ -31,7 +31,7 @@ def pause(ctx: typer.Context, names: MaybeNames = None) -> None:
         if names:
             _print(session.out, "paused", names, await pauses.pause(names))
         elif found := await pauses.names():
-            _print(session.out, "paused", found, found)
+            _list(session.out, found)
         else:
             session.out.talk("nothing is paused")
 
@@ -45,6 +45,14 @@ def resume(ctx: typer.Context, names: Names) -> None:
         _print(session.out, "resumed", names, await Pauses(session.producer).resume(names))
 
     run(ctx, work)
+
+
+def _list(out: Output, names: Sequence[str]) -> None:
+    for name in names:
+        if out.as_json:
+            out.json({"name": name, "state": "paused"})
+        else:
+            out.line(name)
 
 
 def _print(out: Output, verb: str, names: Sequence[str], changed: Sequence[str]) -> None:
