@@ -11,7 +11,9 @@ from penstock import (
     ConfigurationError,
     EnqueueManyError,
     JobState,
+    PenstockError,
     Producer,
+    QueueFullError,
     Summarize,
     UnavailableError,
 )
@@ -166,24 +168,26 @@ async def test_a_server_that_forgot_the_scripts_is_not_noticed(far: Producer, re
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "normal"),
-    [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")],
+    ("setting", "value", "refusal"),
+    [("maxmemory", "1", QueueFullError), ("min-replicas-to-write", "1", UnavailableError)],
     ids=["full", "no replica"],
 )
 async def test_a_server_that_takes_no_writes(
-    own_redis_server: RedisServer, setting: str, value: str, normal: str
+    own_redis_server: RedisServer, setting: str, value: str, refusal: type[PenstockError]
 ) -> None:
     """Refused as retriable, with nothing written; what is there can be read."""
+    assert refusal.retriable
     async with Producer.connect(own_redis_server.url) as producer, Redis.from_url(own_redis_server.url) as redis:
         job = await producer.enqueue(Summarize(text="Here from before."))
         before = await dump(redis)
         await redis.config_set(setting, value)
-        await assert_unavailable(producer.enqueue(Summarize(text="A"), idempotency_key="k"))
+        with pytest.raises(refusal):
+            await producer.enqueue(Summarize(text="A"), idempotency_key="k")
         with pytest.raises(EnqueueManyError):
             await producer.enqueue_many([Summarize(text="A"), Summarize(text="B")])
         assert (await job.status()).state is JobState.QUEUED
         assert await dump(redis) == before
-        await redis.config_set(setting, normal)
+        await redis.config_set(setting, "0")
         assert (await producer.enqueue(Summarize(text="A"), idempotency_key="k")).created
 
 
