@@ -1,9 +1,9 @@
 --[[
 Include: a tenant's queue and its place in its lane's ring.
 
-Of every tenant with a non-empty queue holds: it is in the ring, or it is in the wait set with a time not
-later than its earliest entry (or, while it is paused or at its cap, within a second from now). The ring's scores are virtual time: a claimed job adds 1 / weight to its
-tenant's, and the tenant with the least is next.
+Of every tenant with a non-empty queue holds: it is in the ring, or it is in the wait set with a time not later
+than its earliest entry (or, while it is paused or at its cap, within a second from now). The ring's scores are
+virtual time: a claimed job adds 1 / weight to its tenant's, and the tenant with the least is next.
 ]]
 -- include: keys
 
@@ -26,10 +26,20 @@ local function queue_put(queue, ring, wait, tenant, job_id, due_ms, now_ms)
   end
 end
 
+-- Lane and tenant of a tenant's queue; nil for an arq queue, which has neither tenants nor caps.
+local function queue_parts(queue)
+  return string.match(queue, "^" .. KEY.queue .. "([^:]+):(.+)$")
+end
+
+-- Note that job_id of queue runs, under a lease that ends at end_ms: it counts against its tenant's cap until then.
+local function queue_runs(queue, job_id, end_ms)
+  if queue_parts(queue) then redis.call("ZADD", queue .. KEY.running, end_ms, job_id) end
+end
+
 -- Note that job_id of queue no longer runs. A tenant that waits, perhaps for room under its cap, is looked at next.
 local function queue_freed(queue, job_id)
-  local lane, tenant = string.match(queue, "^" .. KEY.queue .. "([^:]+):(.+)$")
-  if not lane then return end -- an arq queue, which has neither tenants nor caps
+  local lane, tenant = queue_parts(queue)
+  if not lane then return end
   redis.call("ZREM", queue .. KEY.running, job_id)
   redis.call("ZADD", KEY.wait .. lane, "XX", "LT", 0, tenant)
 end

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
-from penstock_store.scripts import Script, load_include
+from penstock_store.scripts import Script, load_include, load_script
 from penstock_worker.engine import Claim, FairQueues, Lease
 from penstock_worker.engine.sources import Ask
 
@@ -27,6 +27,7 @@ end
 """
 )
 RELEASE = Script(load_include("penstock_store", "lease") + "\nlease_release(KEYS[1], ARGV[1])")
+RENEW = load_script("penstock_worker.engine", "renew")
 MOVE = Script(
     load_include("penstock_store", "lease")
     + "\nlease_move(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], tonumber(ARGV[3]), 0)"
@@ -149,6 +150,18 @@ async def test_a_tenants_running_jobs_stay_within_its_cap_over_all_lanes(queues:
     assert len(await queues.claim(10, lanes=lanes, tenant_cap=3)) == 1
 
 
+async def test_a_lease_that_comes_to_life_again_counts_against_the_cap_again(queues: Queues, redis: Redis) -> None:
+    """It ran out, a claim under a cap forgot it, and its holder, late but alive, renewed it."""
+    await queues.put("standard", "acme", ids("a", 3))
+    first, late = await queues.claim(2)
+    for lease in (first, late):
+        await _let_leases_end(redis, queues, lease)
+        await redis.zadd(keys.running(lease.queue), {lease.job_id: 1}, xx=True)
+    assert len(await queues.claim(2, tenant_cap=1)) == 1
+    assert await queues.batcher.call(RENEW, [late.queue], [10_000, late.job_id, late.token]) == []
+    assert await redis.zcard(keys.running(late.queue)) == 2
+
+
 async def test_a_tenant_may_have_a_cap_of_its_own(queues: Queues) -> None:
     """Its own cap stands in the place of the common one."""
     for tenant in ("acme", "other"):
@@ -167,6 +180,18 @@ async def test_what_is_paused_is_left_and_not_lost(queues: Queues, redis: Redis,
     await redis.zadd(keys.wait("standard"), {"acme": 0}, xx=True)  # a second passes
     leases = await queues.claim(5)
     assert [lease.job_try for lease in leases] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("what", ["lane:standard", "tenant:acme"])
+async def test_room_made_for_a_paused_job_is_not_filled_by_it(queues: Queues, redis: Redis, what: str) -> None:
+    """Asked for by name, it is left as well."""
+    await queues.put("standard", "acme", ["a"])
+    await redis.sadd(keys.PAUSED, what)
+    fair = FairQueues(handler=None, start_lua=START, lanes={"standard": 1})
+    named = Ask(1, 10, True, 1, [(keys.queue("standard", "acme"), "a")])
+    assert (await fair.claim(queues.batcher, named)).leases == []
+    await redis.srem(keys.PAUSED, what)
+    assert len((await fair.claim(queues.batcher, named)).leases) == 1
 
 
 async def test_a_refused_job_is_looked_at_again_later(queues: Queues, redis: Redis) -> None:

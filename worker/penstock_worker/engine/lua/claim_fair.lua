@@ -32,10 +32,15 @@ local function sooner(at_ms)
   if at_ms and (next_ms < 0 or at_ms < next_ms) then next_ms = at_ms end
 end
 
-local function note(job, queue, tenant, lane)
+local function note(job, queue)
   if not job then return end
   jobs[#jobs + 1] = job
-  redis.call("ZADD", queue .. KEY.running, now_ms + worker.lease_ms, job[1])
+  queue_runs(queue, job[1], now_ms + worker.lease_ms)
+end
+
+local function is_paused(lane, tenant)
+  return redis.call("SISMEMBER", PAUSED, "lane:" .. lane) == 1
+    or redis.call("SISMEMBER", PAUSED, "tenant:" .. tenant) == 1
 end
 
 -- Let tenants whose wait is over into the lane's ring.
@@ -100,8 +105,10 @@ for i = 10, first_named - 1, 2 do
 end
 
 for i = first_named, #ARGV, 2 do
-  local score = not worker.alone and #jobs < worker.slots and due_by_name(ARGV[i], ARGV[i + 1], now_ms)
-  if score then note(take(worker, ARGV[i], ARGV[i + 1], score, now_ms), ARGV[i]) end
+  local queue, job_id = ARGV[i], ARGV[i + 1]
+  local wanted = #jobs < worker.slots and not worker.alone and not is_paused(queue_parts(queue))
+  local score = wanted and due_by_name(queue, job_id, now_ms)
+  if score then note(take(worker, queue, job_id, score, now_ms), queue) end
 end
 
 local by_name, skipped = first_named <= #ARGV, 0

@@ -23,9 +23,7 @@ local function renew(queue, job_id, token)
   if held then
     redis.call("PEXPIRE", in_progress, lease_ms + LEASE_GRACE_MS)
     redis.call("ZADD", queue, end_ms, job_id)
-    if redis.call("EXISTS", queue .. KEY.running) == 1 then
-      redis.call("ZADD", queue .. KEY.running, "XX", end_ms, job_id)
-    end
+    queue_runs(queue, job_id, end_ms)
   elseif holder and tonumber(redis.call("GET", KEY.deaths .. job_id) or 0) > 0 then
     redis.call("DECR", KEY.deaths .. job_id)
   end
