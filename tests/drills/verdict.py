@@ -25,6 +25,8 @@ class Verdict:
         self.drill = drill
         self.figures: list[Figure] = []
         self.faults: list[str] = []
+        self.skipped: str | None = None
+        """Why this machine cannot hold the drill; None: it can."""
 
     @property
     def passed(self) -> bool:
@@ -48,8 +50,15 @@ class Verdict:
         self.faults.extend(faults)
         self._add(what, str(len(faults)), "= 0", not faults)
 
+    def skip(self, why: str) -> None:
+        """The drill cannot be held here: nothing has passed, and nothing failed."""
+        self.skipped = why
+
     def report(self, *, as_json: bool) -> int:
-        """Print it; 0 when the drill has passed, else 1."""
+        """Print it; 0 when the drill has passed or could not be held, else 1."""
+        if self.skipped is not None:
+            print(json.dumps({"drill": self.drill, "skipped": self.skipped}))
+            return 0
         if as_json:
             figures = [vars(figure) for figure in self.figures]
             row = {"drill": self.drill, "passed": self.passed, "figures": figures, "faults": self.faults}

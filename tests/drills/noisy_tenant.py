@@ -1,0 +1,59 @@
+"""One tenant floods the queue, another sends a job now and then, and starts about as soon as it does alone."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from penstock import Producer, Summarize
+from tests.drills import kit
+from tests.drills.stage import Stage
+from tests.drills.verdict import Verdict
+
+_SLOTS = 30
+_NOISE_MS = 25.0
+"""Below it a delay says more of the machine than of the queue."""
+
+
+def main(argv: Sequence[str]) -> int:
+    return kit.run("noisy_tenant", argv, noise)
+
+
+def noise(verdict: Verdict, options: kit.Options) -> None:
+    flood, small, every_s = options.pick((1_500, 15, 0.2), (10_000, 60, 1.0))
+    with ExitStack() as stack:
+        here = kit.worker_stage(stack, latency="300ms", tenant_cap=_SLOTS - 6)
+        alone = asyncio.run(_trickle(here.server.url, small, every_s))
+        kit.wait_quiet(here, 60)
+        loud = kit.enqueue(here.server.url, flood)
+        here.simulator.until(lambda stats: stats.in_flight >= _SLOTS - 6)
+        beside = asyncio.run(_trickle(here.server.url, small, every_s))
+        with here.redis() as client:
+            left = int(client.zcard("penstock:q:standard:drill"))  # type: ignore[arg-type]
+        kit.wait_quiet(here, 300)
+        here.workers.stop()
+        solo_ms, noisy_ms = _p95_ms(here, alone), _p95_ms(here, beside)
+        verdict.at_least("jobs of the flood that still waited at the end", left, _SLOTS)
+        verdict.at_most("p95 ms to the start beside a flood", noisy_ms, max(2 * solo_ms, _NOISE_MS))
+        verdict.at_most("p95 ms to the start alone", solo_ms, 2_000)
+        ids = [*alone, *loud, *beside]
+        verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
+        here.check(verdict, ids)
+
+
+async def _trickle(url: str, count: int, every_s: float) -> list[str]:
+    ids = []
+    async with Producer.connect(url, tenant="small") as producer:
+        for n in range(count):
+            job = await producer.enqueue(Summarize(text=kit.TEXT.format(n)))
+            ids.append(job.id)
+            await asyncio.sleep(every_s)  # the pace of the tenant
+    return ids
+
+
+def _p95_ms(here: Stage, ids: Sequence[str]) -> float:
+    """From enqueue to start, by Redis' clock alone."""
+    with here.redis() as client:
+        rows = [client.hmget(f"penstock:job:{job_id}", ["created_at", "started_at"]) for job_id in ids]
+    delays = sorted(int(started) - int(created) for created, started in rows)  # type: ignore[misc]
+    return float(delays[math.ceil(0.95 * len(delays)) - 1])
