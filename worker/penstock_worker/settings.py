@@ -58,8 +58,8 @@ class BreakerSection(Section):
 class TenantSection(Section):
     """What differs for one tenant."""
 
-    weight: Positive = 1.0
-    """Its share within a lane, where others have 1."""
+    weight: Positive | None = None
+    """Its share within a lane, where others have 1; None: 1."""
     cap: int | None = Field(default=None, ge=0)
     """The most of its jobs running; 0 for no bound, None: ``tenant_cap``."""
 
