@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,15 +53,18 @@ def stage(
     latency: str = "uniform:500ms..1500ms",
     seed: int = 0,
     proxied: bool = True,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Stage]:
     """Set a stage up. *worker_argv* gets its folder, the URL of Redis and the provider's base URL.
 
-    *proxied* False leads the workers around the proxy, for drills that need none.
+    *proxied* False leads the workers around the proxy, for drills that need none. *disk* is entered with the folder
+    of Redis' data before the server starts, and left after it has ended.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-drill-")))
         data = folder / "redis"
         data.mkdir()
+        stack.enter_context(disk(data))
         server = stack.enter_context(RedisServer(binary=server_binary(), directory=data, persistence=True))
         proxy = stack.enter_context(TcpProxy.to(server.url))
         proxy.delay(REDIS_DELAY_S)
