@@ -1,1 +1,1 @@
-"""The same no-op jobs in other queues, each set up as its own documentation recommends."""
+"""The same jobs in other queues, each set up as its own documentation recommends."""

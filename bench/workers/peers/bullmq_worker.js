@@ -1,19 +1,24 @@
-// BullMQ: `node bullmq_worker.js URL CONCURRENCY JOBS`.
+// BullMQ: `node bullmq_worker.js URL CONCURRENCY JOBS NAP_S`.
+const { setTimeout: sleep } = require("node:timers/promises");
 const { Queue, Worker } = require("bullmq");
 
-async function main(url, concurrency, jobs) {
+async function main(url, concurrency, jobs, napSeconds) {
   const { hostname: host, port } = new URL(url);
   const connection = { host, port: Number(port), maxRetriesPerRequest: null };
   const queue = new Queue("bench", { connection });
   for (let first = 0; first < jobs; first += 1000) {
     const batch = [];
-    for (let i = first; i < Math.min(jobs, first + 1000); i++) batch.push({ name: "noop", data: { number: i } });
+    for (let i = first; i < Math.min(jobs, first + 1000); i++) batch.push({ name: "work", data: { number: i } });
     await queue.addBulk(batch);
   }
   let done = 0;
   const startedAt = performance.now();
   const before = process.cpuUsage();
-  const worker = new Worker("bench", async (job) => job.data.number, { connection, concurrency });
+  const work = async (job) => {
+    if (napSeconds) await sleep(napSeconds * 1e3);
+    return job.data.number;
+  };
+  const worker = new Worker("bench", work, { connection, concurrency });
   worker.on("completed", () => {
     if (++done < jobs) return;
     const cpu = process.cpuUsage(before);
@@ -22,4 +27,4 @@ async function main(url, concurrency, jobs) {
   });
 }
 
-main(process.argv[2], Number(process.argv[3]), Number(process.argv[4]));
+main(process.argv[2], ...process.argv.slice(3).map(Number));

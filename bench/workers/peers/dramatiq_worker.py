@@ -1,4 +1,4 @@
-"""dramatiq: `python dramatiq_worker.py URL CONCURRENCY JOBS`; threads, results stored."""
+"""dramatiq: `python dramatiq_worker.py URL CONCURRENCY JOBS NAP_S`; threads, results stored."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
-url, concurrency, jobs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+url, concurrency, jobs, nap_s = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 broker = RedisBroker(url=url)
 broker.add_middleware(Results(backend=RedisBackend(url=url), store_results=True))
 dramatiq.set_broker(broker)
@@ -18,8 +18,10 @@ finished, lock, done = threading.Event(), threading.Lock(), 0
 
 
 @dramatiq.actor
-def noop(number):
+def work(number):
     """The job."""
+    if nap_s:
+        time.sleep(nap_s)
     return number
 
 
@@ -36,7 +38,7 @@ class Count(dramatiq.Middleware):
 
 broker.add_middleware(Count())
 for number in range(jobs):
-    noop.send(number)
+    work.send(number)
 worker = dramatiq.Worker(broker, worker_threads=concurrency)
 started_at, cpu_s = time.perf_counter(), time.process_time()
 worker.start()

@@ -11,11 +11,13 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = {
     "SAQ": ["saq[redis,hiredis]", "typing-extensions", "uvloop"],
     "taskiq": ["taskiq", "taskiq-redis", "uvloop", "orjson"],
+    "streaQ": ["streaq", "uvloop"],
     "dramatiq": ["dramatiq[redis]"],
 }
 SCRIPTS = {
     "SAQ": "saq_worker.py",
     "taskiq": "taskiq_worker.py",
+    "streaQ": "streaq_worker.py",
     "dramatiq": "dramatiq_worker.py",
     "BullMQ": "bullmq_worker.js",
 }
@@ -27,12 +29,12 @@ def peers() -> list[str]:
     return [*PACKAGES, *(["BullMQ"] if shutil.which("node") and shutil.which("npm") else [])]
 
 
-def run_peer(peer: str, url: str, concurrency: int, jobs: int) -> dict[str, float]:
-    """Queue *jobs* no-op jobs, run them, and return wall and CPU seconds of the running alone."""
+def run_peer(peer: str, url: str, concurrency: int, jobs: int, nap_s: float = 0.0) -> dict[str, float]:
+    """Queue *jobs* jobs that sleep *nap_s*, run them, and return wall and CPU seconds of the running alone."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "peers" / peer.lower()
     program = _node(home) if peer == "BullMQ" else _python(home, PACKAGES[peer])
     environment = {**os.environ, "NODE_PATH": str(home / "node_modules")}
-    command = [program, str(HERE / SCRIPTS[peer]), url, str(concurrency), str(jobs)]
+    command = [program, str(HERE / SCRIPTS[peer]), url, str(concurrency), str(jobs), str(nap_s)]
     ended = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_TIMEOUT_S
     )

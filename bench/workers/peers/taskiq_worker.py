@@ -1,4 +1,4 @@
-"""taskiq with taskiq-redis: `python taskiq_worker.py URL CONCURRENCY JOBS`; list queue, results stored."""
+"""taskiq with taskiq-redis: `python taskiq_worker.py URL CONCURRENCY JOBS NAP_S`; list queue, results stored."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from taskiq.api import run_receiver_task
 from taskiq.middlewares import SimpleRetryMiddleware
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
 
-url, concurrency, jobs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+url, concurrency, jobs, nap_s = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 broker = ListQueueBroker(url).with_result_backend(RedisAsyncResultBackend(url, result_ex_time=3600))
 done, finished = 0, asyncio.Event()
 
@@ -29,15 +29,17 @@ broker.add_middlewares(Count())
 
 
 @broker.task
-async def noop(number: int) -> int:
+async def work(number: int) -> int:
     """The job."""
+    if nap_s:
+        await asyncio.sleep(nap_s)
     return number
 
 
 async def main():
     await broker.startup()
     for first in range(0, jobs, 500):
-        await asyncio.gather(*[noop.kiq(i) for i in range(first, min(jobs, first + 500))])
+        await asyncio.gather(*[work.kiq(i) for i in range(first, min(jobs, first + 500))])
     started_at, cpu_s = time.perf_counter(), time.process_time()
     running = asyncio.create_task(run_receiver_task(broker, max_async_tasks=concurrency, run_startup=False))
     await finished.wait()
