@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
+from itertools import pairwise
 
 import pytest
 from arq.connections import RedisSettings
+from redis.asyncio import Redis
 
+from penstock_schemas import keys
 from penstock_worker.engine import check_health, health, serve_health
 from tests.integration.engine.conftest import MakeWorker
 from tests.integration.engine.test_arq_weaknesses import Gate, Start
@@ -28,6 +31,20 @@ while True:
     signal.pause()
 """
 
+_TICKS = """
+import sys
+from arq.connections import RedisSettings
+from arq.cron import cron
+from penstock_worker.engine import Worker
+async def tick(ctx):
+    await ctx["redis"].rpush("ticks", ctx["job_id"])
+async def up(ctx):
+    print("up", flush=True)
+every_second = cron(tick, name="tick", second=set(range(60)))
+Worker([], cron_jobs=[every_second], on_startup=up, redis_settings=RedisSettings.from_dsn(sys.argv[1]),
+       poll_delay=0.1).run()
+"""
+
 
 async def test_a_process_that_dies_is_started_again_and_sigterm_ends_all(processes: Processes) -> None:
     """Both come up, a killed one comes up again, and a signal to the parent ends the family with 0."""
@@ -46,6 +63,32 @@ async def test_a_wrong_configuration_is_not_tried_again(processes: Processes) ->
     """Exit code 3 of one ends all with 3."""
     parent = processes.python("-c", _SUPERVISED, "import sys; sys.exit(3)")
     assert await parent.ended() == 3
+
+
+async def test_each_tick_runs_once_with_three_workers_one_of_them_frozen_for_a_while(
+    processes: Processes, redis: Redis, redis_url: str
+) -> None:
+    """The one that wakes up late asks for ticks that the others have run; none runs again, none is missing."""
+    workers = [processes.python("-c", _TICKS, redis_url) for _ in range(3)]
+    for worker in workers:
+        await worker.line("up")
+
+    async def ticks(more_than: int) -> list[int]:
+        """When they were due, ms, as soon as there are more than so many and the last is written as done."""
+
+        async def done() -> list[int]:
+            ids = [job_id.decode() for job_id in await redis.lrange("ticks", 0, -1)]
+            over = len(ids) > more_than and await redis.get(keys.arq_in_progress(ids[-1])) == b"ticked"
+            return [int(job_id.split(":")[1]) for job_id in ids] if over else []
+
+        return await until(done)
+
+    seen = await ticks(0)
+    workers[0].pause()
+    seen = await ticks(len(seen) + 1)
+    workers[0].resume()
+    seen = await ticks(len(seen) + 1)
+    assert [later - sooner for sooner, later in pairwise(seen)] == [1000] * (len(seen) - 1)
 
 
 async def test_the_health_port_tells_readiness_and_leases(start: Start, make_worker: MakeWorker) -> None:
