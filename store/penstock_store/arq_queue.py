@@ -13,9 +13,11 @@ from penstock_schemas import keys
 ARQ_QUEUE = "arq:queue"
 """The queue of an arq application that names none."""
 
+SUSPECT_DEATHS = 2
+"""From so many deaths of its holders in a row on, this engine's workers run a job alone."""
+
 _HEALTH_SUFFIX = ":health-check"
 _OVERDUE_MS = 60_000
-_SUSPECT_DEATHS = 2
 _MANY_TRIES = 5
 _PAGE = 500
 
@@ -97,7 +99,7 @@ def _verdict(kind: Any, runs: Any, tries: Any, deaths: Any, *, late_ms: int, ali
         return "expired"
     if kind != b"string" or not (_is_count(tries) and _is_count(deaths)) or isinstance(runs, Exception):
         return "unreadable"
-    if int(deaths or 0) >= _SUSPECT_DEATHS:
+    if int(deaths or 0) >= SUSPECT_DEATHS:
         return "suspect"
     if int(tries or 0) >= _MANY_TRIES:
         return "poisoned"

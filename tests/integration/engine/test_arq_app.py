@@ -7,7 +7,9 @@ from arq.connections import ArqRedis, RedisSettings
 
 from penstock_schemas import keys
 from penstock_schemas.errors import ConfigurationError
+from penstock_store import arq_queue
 from penstock_store.arq_queue import examine
+from penstock_worker.engine import lease
 from penstock_worker.engine.arq_app import DRAIN_S, make_arq_worker
 
 
@@ -54,3 +56,8 @@ async def test_the_look_finds_what_is_wrong_and_changes_nothing(arq_redis: ArqRe
     found = {finding.job_id: finding.what async for finding in examine(arq_redis)}
     assert found == {"expired": "expired", "overdue": "overdue", "suspect": "suspect", "nobody": "stale_abort"}
     assert {key: await arq_redis.dump(key) for key in await arq_redis.keys("*")} == before
+
+
+def test_the_look_and_the_engine_agree_on_who_is_suspect() -> None:
+    """The look needs no library of the worker's, so it cannot ask the engine."""
+    assert arq_queue.SUSPECT_DEATHS == lease.SUSPECT_DEATHS
