@@ -125,7 +125,7 @@ class EngineMachine(RuleBasedStateMachine):
         for job_id, token in leases:
             tries = self.model.jobs[job_id].tries + 1
             for _ in range(2 if repeat else 1):
-                answer = self.call(RETRY, [QUEUE], [job_id, token, 0, tries, 1000])
+                (answer,) = self.call(RETRY, [QUEUE], [job_id, token, 0, tries, 1000])
                 assert (answer == 1) == self._released(job_id, token, tries)
 
     @rule(leases=tokens)

@@ -224,6 +224,27 @@ async def test_the_same_end_written_twice_is_written_once(arq_redis: ArqRedis, b
     assert refused == ["twice"]
 
 
+async def test_an_end_that_cannot_be_written_spoils_no_other_of_its_batch(
+    arq_redis: ArqRedis, batcher: Batcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lease of a foreign type under one job that has to run again: that one is refused."""
+    caplog.set_level(logging.CRITICAL)
+    for job_id in ("done", "again", "spoilt"):
+        await arq_redis.enqueue_job("work", _job_id=job_id, _defer_by=-1)
+    leases = {lease.job_id: lease for lease in (await claim(batcher)).leases}
+    await arq_redis.delete(keys.arq_in_progress("spoilt"))
+    await arq_redis.rpush(keys.arq_in_progress("spoilt"), "list")
+    endings = Endings(batcher, keep_retried_ms=1000, released=lambda lease: None, refused=lambda lease: None)
+    written = await asyncio.gather(
+        endings.write(Ending(leases["done"], result=b"result")),
+        endings.write(Ending(leases["again"], retry_wait_ms=0)),
+        endings.write(Ending(leases["spoilt"], retry_wait_ms=0)),
+    )
+    assert written == [True, True, False]
+    assert await arq_redis.get(keys.arq_result("done")) == b"result"
+    assert await arq_redis.get(keys.arq_retry("again")) == b"1"
+
+
 async def test_a_lost_answer_to_a_finish_loses_no_result(redis_url: str, arq_redis: ArqRedis, start: Start) -> None:
     """The write was carried out, its answer cut off: the job is done, once."""
     with TcpProxy.to(redis_url) as proxy:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
-from penstock_store.scripts import load_script
+from penstock_store.scripts import Script, load_script
 from penstock_worker.engine.lease import Lease
 
 logger = logging.getLogger("arq.worker")
@@ -129,26 +129,26 @@ class Endings:
         return True
 
     async def _answers(self, batch: list[Ending]) -> list[int | bytes]:
+        """What Redis says to each: the code of its script, or the text of an error that is that job's own."""
         done = [ending for ending in batch if ending.retry_wait_ms is None]
-        retried = [
-            self._batcher.call(_RETRY, [e.lease.queue], self._retry_args(e))
-            for e in batch
-            if e.retry_wait_ms is not None
-        ]
-        args: list[Encodable] = []
-        for ending in done:
-            lease = ending.lease
-            args += (lease.raw_id, lease.token, ending.result, ending.keep_ms, ending.mark)
-        calls = [self._batcher.call(_FINISH, [e.lease.queue for e in done], args)] if done else []
-        answers = await asyncio.gather(*calls, *retried)
-        finished = iter(answers[0] if done else ())
-        again = iter(answers[len(calls) :])
-        return [next(finished if ending.retry_wait_ms is None else again) for ending in batch]
+        again = [ending for ending in batch if ending.retry_wait_ms is not None]
+        finished, retried = await asyncio.gather(
+            self._call(_FINISH, done, _finish_args), self._call(_RETRY, again, self._retry_args)
+        )
+        return [next(finished if ending.retry_wait_ms is None else retried) for ending in batch]
 
-    def _retry_args(self, ending: Ending) -> list[Encodable]:
+    async def _call(
+        self, script: Script, endings: list[Ending], args_of: Callable[[Ending], tuple[Encodable, ...]]
+    ) -> Iterator[int | bytes]:
+        if not endings:
+            return iter(())
+        args = [arg for ending in endings for arg in args_of(ending)]
+        return iter(await self._batcher.call(script, [ending.lease.queue for ending in endings], args))
+
+    def _retry_args(self, ending: Ending) -> tuple[Encodable, ...]:
         lease = ending.lease
         assert ending.retry_wait_ms is not None
-        return [lease.raw_id, lease.token, ending.retry_wait_ms, lease.job_try, self._keep_retried_ms]
+        return lease.raw_id, lease.token, ending.retry_wait_ms, lease.job_try, self._keep_retried_ms
 
     def _settle(self, ending: Ending, answer: int | bytes | str) -> None:
         written = answer == WRITTEN or (answer == NO_LEASE and ending.repeated)
@@ -162,3 +162,7 @@ class Endings:
     def _end(self, lease: Lease) -> None:
         lease.released = True
         self._released(lease)
+
+
+def _finish_args(ending: Ending) -> tuple[Encodable, ...]:
+    return ending.lease.raw_id, ending.lease.token, ending.result, ending.keep_ms, ending.mark
