@@ -1,4 +1,4 @@
-"""`scripts/drill NAME... [--short] [--json]` runs drills, all of them when no name is given but an option is."""
+"""`scripts/drill NAME... [--long] [--json]` runs drills; `--all` runs every one."""
 
 import importlib
 import sys
@@ -14,8 +14,8 @@ def main(argv: list[str]) -> int:
     known = summaries(Path(__file__).parent, NOT_DRILLS)
     names = [word for word in argv if not word.startswith("-")]
     options = [word for word in argv if word.startswith("-")]
-    if not argv or "--help" in options:
-        print("scripts/drill NAME... [--short] [--json]        without a name but with an option: all\n")
+    if not (names or "--all" in options) or "--help" in options:
+        print("scripts/drill NAME... | --all [--long] [--json]        short versions without --long\n")
         for name, summary in known.items():
             print(f"  {name:24}  {summary}")
         return 0

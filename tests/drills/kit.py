@@ -34,7 +34,7 @@ class Options:
 
 def run(name: str, argv: Sequence[str], body: Callable[[Verdict, Options], None]) -> int:
     """Run one drill and print what it found; 0 when it has passed."""
-    options = Options(short="--short" in argv, as_json="--json" in argv)
+    options = Options(short="--long" not in argv, as_json="--json" in argv)
     verdict = Verdict(name)
     body(verdict, options)
     return verdict.report(as_json=options.as_json)

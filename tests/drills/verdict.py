@@ -4,9 +4,6 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -57,7 +54,8 @@ class Verdict:
     def report(self, *, as_json: bool) -> int:
         """Print it; 0 when the drill has passed or could not be held, else 1."""
         if self.skipped is not None:
-            print(json.dumps({"drill": self.drill, "skipped": self.skipped}))
+            told = json.dumps({"drill": self.drill, "skipped": self.skipped})
+            print(told if as_json else f"skip  {self.drill}: {self.skipped}", flush=True)
             return 0
         if as_json:
             figures = [vars(figure) for figure in self.figures]
@@ -68,13 +66,13 @@ class Verdict:
         return 0 if self.passed else 1
 
     def _print(self) -> None:
-        console = Console()
-        table = Table("figure", "measured", "limit", "", title=self.drill, title_justify="left")
+        figures = [f"{figure.what} {figure.value} ({figure.limit})" for figure in self.figures]
+        print(f"{'pass' if self.passed else 'FAIL'}  {self.drill}: {'; '.join(figures)}", flush=True)
         for figure in self.figures:
-            table.add_row(figure.what, figure.value, figure.limit, "held" if figure.held else "[bold red]BROKEN")
-        console.print(table)
+            if not figure.held:
+                print(f"      BROKEN  {figure.what}: {figure.value}, limit {figure.limit}")
         for fault in self.faults:
-            console.print(f"  {fault}", markup=False, highlight=False)
+            print(f"      {fault}")
 
     def _add(self, what: str, value: str, limit: str, held: bool) -> None:
         self.figures.append(Figure(what, value, limit, held))
