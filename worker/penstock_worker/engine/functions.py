@@ -37,7 +37,7 @@ async def run_function(worker: Worker, lease: Lease) -> None:
     refusal = read(worker, lease, call)
     if refusal is not None:
         worker.jobs_failed += 1
-        worker.free_slot(lease)
+        worker.slots.free_slot(lease)
         await conclude(worker, lease, call, Finished(refusal, success=False))
         return
     assert call.function is not None
@@ -52,7 +52,7 @@ async def run_function(worker: Worker, lease: Lease) -> None:
     outcome = await perform(worker, lease, call, ctx)
     if worker.on_job_end is not None:
         await hook(worker.on_job_end, ctx)
-    worker.free_slot(lease)
+    worker.slots.free_slot(lease)
     await conclude(worker, lease, call, outcome)
     if worker.after_job_end is not None:
         await hook(worker.after_job_end, ctx)
@@ -176,10 +176,10 @@ async def conclude(worker: Worker, lease: Lease, call: Call, outcome: Outcome) -
         case Again(wait_ms):
             ending = Ending(lease, retry_wait_ms=wait_ms)
         case HandedBack():
-            await worker.hand_back(lease)
+            await worker.slots.hand_back(lease)
             return
         case Lost():
-            worker.forget(lease)
+            worker.slots.forget(lease)
             return
     if worker.after_job_end is None:
         worker.endings.post(ending)

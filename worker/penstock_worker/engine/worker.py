@@ -3,17 +3,16 @@
 1. One script call claims as many jobs as there are free slots, with payload and try number (``claim.lua``).
 2. Claiming leases: a random token, and the queue score moved to the lease's end, so that a lost worker's job comes
    due by itself. A thread renews all leases in one call (``heartbeat``).
-3. Every job is one task. Ends that fall together share one call, which compares each token (``endings``).
-4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``idle``). Polling is
+3. Every job is one task (``slots``). Ends that fall together share one call, which compares each token (``endings``).
+4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``wake``). Polling is
    only the safety net.
 5. A Redis that is away ends nothing: running jobs go on, ends are held, claiming resumes.
-6. A job whose workers died with it runs alone, and is given up after three more deaths (``lease``).
+6. A job whose workers died with it runs alone, and is given up after three more deaths (``room``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -30,15 +29,13 @@ from penstock_store.batcher import Batcher
 from penstock_worker.engine import closing
 from penstock_worker.engine.aborts import Aborts
 from penstock_worker.engine.endings import Endings
-from penstock_worker.engine.functions import run_function
 from penstock_worker.engine.heartbeat import Heartbeat
-from penstock_worker.engine.idle import Idle
-from penstock_worker.engine.lease import Claim, Lease
+from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.links import blocking_client
-from penstock_worker.engine.room import Room
 from penstock_worker.engine.server import ServerCheck
-from penstock_worker.engine.sources import ArqQueue, Ask, Handler, Source
-from penstock_worker.engine.wake import Waker
+from penstock_worker.engine.slots import Slots
+from penstock_worker.engine.sources import ArqQueue, Source
+from penstock_worker.engine.wake import Idle, Waker
 
 logger = logging.getLogger("arq.worker")
 
@@ -48,7 +45,6 @@ REDIS_TIMEOUT_S = 2.0
 _ABORT = keys.ARQ_ABORT.encode()
 _BURST_POLL_S = 0.05
 _AWAY_S = 0.05, 1.0
-_LONGEST_PATIENCE_S = 600.0
 
 
 class Worker(arq.worker.Worker):
@@ -96,7 +92,8 @@ class Worker(arq.worker.Worker):
         """Jobs cancelled since their lease was someone else's."""
         self.jobs_refused = 0
         """Results that were dropped since the lease was lost by the time they were there."""
-        self.held: dict[str, Lease] = {}
+        self.slots = Slots(self)
+        self.held = self.slots.held
         """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
         self.idle = Idle()
         self.server = ServerCheck()
@@ -104,10 +101,6 @@ class Worker(arq.worker.Worker):
         self.health_written = b""
         self.serving: asyncio.Task[None] | None = None
         self._aborts = Aborts(self)
-        self._more_due = False
-        self._next_due_s: float | None = None
-        # As long as the longest job may run, within reason: by then a worker that takes nothing new is idle.
-        self._room = Room(min(float(self.in_progress_timeout_s), _LONGEST_PATIENCE_S))
         self._away_s = _AWAY_S[0]
         self._batcher: Batcher | None = None
         self._endings: Endings | None = None
@@ -124,7 +117,7 @@ class Worker(arq.worker.Worker):
         """Writes how arq functions ended."""
         if self._endings is None:
             self._endings = Endings(
-                self.batcher, keep_retried_ms=self.expires_extra_ms, released=self.forget, refused=self._refused
+                self.batcher, keep_retried_ms=self.expires_extra_ms, released=self.slots.forget, refused=self._refused
             )
         return self._endings
 
@@ -139,7 +132,7 @@ class Worker(arq.worker.Worker):
         await self._open()
         self.heartbeat = Heartbeat(
             self.held,
-            self._lose,
+            self.slots.lose,
             lambda: blocking_client(self.pool, timeout_s=REDIS_TIMEOUT_S),
             lease_s=self.lease_s,
             interval_s=self.heartbeat_s,
@@ -191,55 +184,22 @@ class Worker(arq.worker.Worker):
     async def _poll_iteration(self) -> None:
         """Fill the free slots, then see to health and cron. Raises redis-py's errors."""
         self.idle.look()
-        slots = self._free_slots()
-        self._more_due = False
-        if slots > 0:
-            claim = await self._claim(slots, self._room.named())
-            self._more_due = len(claim.leases) >= slots
-            self._next_due_s = claim.next_due_s
+        await self.slots.fill()
         async with asyncio.timeout(2 * REDIS_TIMEOUT_S):
             await self.heart_beat()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claim and start the jobs among *job_ids* that are due, as far as there are free slots."""
-        slots = self._free_slots()
-        if slots > 0 and job_ids:
-            await self._claim(slots, [(self.queue_name, job_id.decode()) for job_id in job_ids])
-
-    async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
-        ask = Ask(slots, self.lease_s, not self.tasks, self._room.patience_s, named)
-        claiming = asyncio.ensure_future(self.source.claim(self.batcher, ask))
-        try:
-            claim = await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            # What is being claimed has to be run or handed back: left alone, it would count as a death.
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                self._take_up(await claiming)
-            raise
-        self._room.note(claim, named)
-        self._take_up(claim)
-        return claim
-
-    def _take_up(self, claim: Claim) -> None:
-        for lease in claim.leases:
-            self._start(lease)
-
-    def _free_slots(self) -> int:
-        if not self.allow_pick_jobs or self.stopping:
-            return 0
-        free = min(self.max_jobs - len(self.tasks), self.queue_read_limit)
-        if self.burst and self.max_burst_jobs >= 0:
-            free = min(free, self.max_burst_jobs - self._jobs_started())
-        return self._room.slots(free, idle=not self.tasks)
+        await self.slots.fill_with([(self.queue_name, job_id.decode()) for job_id in job_ids])
 
     async def _rest(self) -> None:
-        has_slots = self._free_slots() > 0
-        if has_slots and self._more_due:
+        has_slots = self.slots.free() > 0
+        if has_slots and self.slots.more_due:
             await asyncio.sleep(0)
             return
         most_s = self.poll_delay_s or _BURST_POLL_S
-        if has_slots and self._next_due_s is not None:
-            most_s = min(most_s, self._next_due_s)
+        if has_slots and self.slots.next_due_s is not None:
+            most_s = min(most_s, self.slots.next_due_s)
         await self.idle.rest(self.source.watched(), has_slots=has_slots, most_s=most_s)
 
     def _keys_changed(self, names: set[bytes] | None) -> None:
@@ -260,80 +220,6 @@ class Worker(arq.worker.Worker):
         await self.pool.connection_pool.disconnect(inuse_connections=False)
         await asyncio.sleep(self._away_s)
         self._away_s = min(2 * self._away_s, _AWAY_S[1])
-
-    # One job.
-
-    def _start(self, lease: Lease) -> None:
-        if not lease.trusted:
-            logger.warning("job %s: the claim's answer came too late to be trusted", lease.job_id)
-            self._room.ended(lease)
-            return
-        self.held[lease.token] = lease
-        run = self._run(lease)
-        if self.stopping:
-            lease.cancel_reason = "drain"
-            if self.source.handler is None:
-                run.close()
-                run = self.hand_back(lease)
-        lease.task = self.loop.create_task(run)
-        self.tasks[lease.job_id] = self.job_tasks[lease.job_id] = lease.task
-
-    async def _run(self, lease: Lease) -> None:
-        try:
-            if self.source.handler is None:
-                await run_function(self, lease)
-            else:
-                await self._handle(self.source.handler, lease)
-        except Exception:
-            logger.exception("job %s: left to run out of its lease", lease.job_id)
-            self.forget(lease)
-        finally:
-            self.free_slot(lease)
-
-    async def _handle(self, handler: Handler, lease: Lease) -> None:
-        ctx = {
-            **self.ctx,
-            "job_id": lease.job_id,
-            "job_try": lease.job_try,
-            "score": lease.score_ms,
-            "lease": lease,
-        }
-        if lease.abort_asked_ms:
-            self.loop.call_soon(lease.cancel, "abort")
-        try:
-            await handler(ctx, lease)
-        except asyncio.CancelledError:
-            logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason)
-        if not lease.released and lease.cancel_reason != "lost":
-            logger.warning("job %s: its handler left it unfinished, its lease runs out", lease.job_id)
-        self.forget(lease)
-
-    def free_slot(self, lease: Lease) -> None:
-        """The job no longer runs; its end may still have to be written. Again: nothing more."""
-        lease.concluded = True
-        if self.tasks.get(lease.job_id) is lease.task:
-            self.tasks.pop(lease.job_id, None)
-            self.job_tasks.pop(lease.job_id, None)
-        self._room.ended(lease)
-        self.idle.slot_freed(always=self.burst)
-
-    def forget(self, lease: Lease) -> None:
-        """The lease is over, or left to run out."""
-        self.held.pop(lease.token, None)
-
-    async def hand_back(self, lease: Lease) -> None:
-        """Give one job back, uncharged, if Redis is there; else its lease runs out."""
-        try:
-            await self.endings.hand_back([lease])
-        except (RedisError, OSError, TimeoutError) as error:
-            logger.warning("job %s could not be handed back: %s", lease.job_id, error)
-            self.forget(lease)
-        self.free_slot(lease)
-
-    def _lose(self, leases: list[Lease]) -> None:
-        for lease in leases:
-            if self.held.get(lease.token) is lease and not lease.released:
-                lease.cancel("lost")
 
     def _refused(self, lease: Lease) -> None:
         self.jobs_refused += 1
