@@ -6,6 +6,7 @@ holds the wait for one of 20 slots, which flood keeps full.
 """
 
 import asyncio
+import logging
 import statistics
 import sys
 import time
@@ -33,6 +34,7 @@ _NAP_S, _PERIOD_S, _SMALL_JOBS = 0.02, 0.05, 200
 
 def main(argv: list[str]) -> int:
     """Run the benchmark and print its rows."""
+    logging.getLogger("arq.worker").setLevel(logging.ERROR)  # each round ends with jobs of flood under way
     with Bench.start(__doc__, argv, rounds=1) as bench:
         rows = [asyncio.run(_claims(bench, tenants)) for tenants in (1, 10_000)]
         rows += [asyncio.run(_delays(bench, flood, cap)) for flood, cap in ((0, 0), (100_000, 0), (100_000, 18))]
