@@ -1,5 +1,6 @@
 """Fixtures of all tests: a real server, a clean database, real processes."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from redis.asyncio import Redis
 from penstock_store.server import RedisServer
 from tests.support import processes as support
 from tests.support.servers import server_binary
+
+
+def pytest_configure() -> None:
+    """Hand no ignored SIGINT on to the processes that tests start: a shell's background jobs have it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
