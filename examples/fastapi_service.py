@@ -1,6 +1,6 @@
 """A web service that enqueues summaries, tells where they are, and streams them as they are written.
 
-pip install -e '.[simulator]' 'fastapi>=0.135'
+pip install -e '.[simulator]' 'fastapi>=0.135' uvicorn
 python -m penstock_store.server --port 6379 &          # or a Redis of your own, by REDIS_URL
 python -m penstock_simulator --port 8081 &             # or a real provider, in the worker's configuration
 penstock --config examples/development.toml worker &

