@@ -27,8 +27,8 @@ local function vanished(queue, job_id, holder, deaths, now_ms)
     redis.call("ZADD", queue, now_ms + math.max(1, math.min(left_ms, FOREIGN_CHECK_MS)), job_id)
     return nil
   end
-  if left_ms > LEASE_GRACE_MS then -- it runs; Job.abort of stock arq moved its score
-    redis.call("ZADD", queue, now_ms + left_ms - LEASE_GRACE_MS, job_id)
+  if left_ms > LEASE_GRACE_MS then -- it runs; if Job.abort of stock arq moved its score, move it back
+    redis.call("ZADD", queue, "GT", now_ms + left_ms - LEASE_GRACE_MS, job_id)
     return nil
   end
   redis.call("DEL", in_progress)
