@@ -20,7 +20,7 @@ from penstock_schemas.errors import (
     SchemaRejectedError,
     TooDeepError,
 )
-from penstock_schemas.jobs import JobRequest
+from penstock_schemas.jobs import ALWAYS_WRITTEN, JobRequest
 from penstock_schemas.limits import Limits
 from penstock_schemas.results import nanousd
 from penstock_schemas.strict_json import StrictJsonError, canonical, check_depth, check_value, loads_strict
@@ -67,7 +67,7 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
     given["max_cost_nanousd"] = _nanousd(given.pop("max_cost_usd", None))
     with _refusing():
         request = JobRequest.model_validate({**given, "task": "any", "input": {}, "tenant": tenant})
-        fields = orjson.loads(canonical(request.model_dump(mode="json", exclude={"task", "input"})))
+        fields = orjson.loads(canonical(_written(request)))
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
     return Envelope(request.lane.value, request.delay_s, request.deadline_s, fields)
@@ -117,6 +117,12 @@ def check_idempotency_key(key: str | None) -> None:
         return
     if not isinstance(key, str) or not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
         raise InvalidRequestError("must be 1 to 255 characters of printable ASCII", field="idempotency_key")
+
+
+def _written(request: JobRequest) -> dict[str, Any]:
+    """The fields that are stored beside ``task`` and ``input``; see ``ALWAYS_WRITTEN``."""
+    always = request.model_dump(mode="json", include=ALWAYS_WRITTEN - {"task", "input"})
+    return always | request.model_dump(mode="json", exclude=ALWAYS_WRITTEN, exclude_defaults=True)
 
 
 def _task_of(asked: object) -> str:

@@ -13,6 +13,28 @@ from penstock_schemas.results import MAX_NANOUSD, Contract, JobFailure, JobResul
 REQUEST_VERSION: Final = 1
 """Version of :class:`JobRequest`. A reader takes every version up to its own, and leaves a newer one alone."""
 
+ALWAYS_WRITTEN: Final = frozenset(
+    {
+        "version",
+        "task",
+        "input",
+        "tenant",
+        "lane",
+        "delay_s",
+        "deadline_s",
+        "max_attempts",
+        "max_cost_nanousd",
+        "on_failure",
+        "stream",
+        "metadata",
+    }
+)
+"""The fields of :class:`JobRequest` that every stored request spells out: those of the first release. Never add to it.
+
+A field that came later is left out where it has its default. So a request that does not use it has the bytes, and the
+fingerprint, that a producer gave it who did not know the field, and a worker who does not know it can read it.
+"""
+
 RECORD_VERSION: Final = 1
 """Version of the record's layout in Redis."""
 

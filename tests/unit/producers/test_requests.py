@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock import ConfigurationError, Limits, Producer, RequestError, Retention, Summarize
 from penstock.requests import check_options, check_request, read_input
-from penstock_schemas.jobs import JobRequest
+from penstock_schemas.jobs import ALWAYS_WRITTEN, JobRequest
 from penstock_schemas.strict_json import canonical
 from tests.support.tasks import Translate
 
@@ -60,6 +60,32 @@ def test_the_order_of_keys_does_not_change_the_fingerprint(value: Any, dice: ran
     other = read_input("reword", json.dumps(shuffled({"text": "x", "about": value}, dice), indent=3))
     again = check_request(other, PLAIN, Limits())
     assert again.fingerprint == checked.fingerprint == hashlib.sha256(checked.body).hexdigest()
+
+
+RECORDED = {
+    "b1b7abd67f74670b4039d044af9616a3a83c4c8ad2fd317a631eaea043d81f7f": {},
+    "4c479cc64dc72a7cd1a29f146de5ac46e3b68c2e257abe21fefe7d8dbbf47941": {
+        "lane": "bulk",
+        "deadline_s": 60,
+        "max_cost_usd": "0.02",
+        "metadata": {"order": "8812"},
+    },
+}
+"""Fingerprints that the first release gave, and the options of their requests."""
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_a_request_keeps_the_fingerprint_that_an_older_producer_gave_it(recorded: str) -> None:
+    """So an idempotency key means the same job after an upgrade, whatever fields there are by now."""
+    options = check_options("acme", RECORDED[recorded])
+    assert check_request(Summarize(text="The mill stands by the river."), options, Limits()).fingerprint == recorded
+
+
+def test_only_the_first_fields_are_written_where_they_are_not_used() -> None:
+    """A field that came later has a default and is left out with it: older workers can read the request."""
+    assert set(json.loads(check_request(Summarize(text="x"), PLAIN, Limits()).body)) == ALWAYS_WRITTEN
+    later = JobRequest.model_fields.keys() - ALWAYS_WRITTEN
+    assert not [name for name in later if JobRequest.model_fields[name].is_required()]
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
