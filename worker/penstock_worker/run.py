@@ -13,6 +13,7 @@ from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
 from penstock_worker import crash_points
 from penstock_worker.assembly import load_tasks, make_budgets, make_policy, make_routes
+from penstock_worker.attempt.asking import Asker
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
 from penstock_worker.attempt.pipeline import Pipeline
@@ -47,7 +48,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     store = AttemptStore(batcher, make_policy(settings))
     attempts = Attempts(
         store=store,
-        pipeline=Pipeline(Caller(store, client, Costing(prices), make_budgets(settings)), reader),
+        pipeline=Pipeline(Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader)),
         tasks=tasks,
         routes=routes,
         keep_dead_s=section.dead_letter_days * 86_400,

@@ -5,8 +5,8 @@ import pytest
 from penstock import Summarize
 from penstock_schemas.results import JobFailure
 from penstock_worker.attempt.backoff import backoff_s
+from penstock_worker.attempt.deciding import Trouble, decide
 from penstock_worker.attempt.outcome import Retry
-from penstock_worker.attempt.pipeline import Trouble, decide
 from tests.support.attempts import a_call, an_attempt
 
 ASKED = Summarize(text="The mill stands by the river.")

@@ -7,7 +7,7 @@ import pytest
 
 from penstock import Classify, Extract, Summarize
 from penstock_schemas.errors import ConfigurationError
-from penstock_worker.attempt.pipeline import first_request
+from penstock_worker.attempt.asking import first_request
 from penstock_worker.prompts.prompt import Prompt, load_prompt
 from tests.support.attempts import an_attempt
 

@@ -2,8 +2,8 @@
 
 from penstock import Summarize
 from penstock_schemas.results import JobFailure
+from penstock_worker.attempt.deciding import Trouble, decide, opens_first
 from penstock_worker.attempt.outcome import Retry
-from penstock_worker.attempt.pipeline import Trouble, decide, opens_first
 from penstock_worker.routing.closed import MESSAGES, Closed, TargetClosed
 from tests.support.attempts import an_attempt
 

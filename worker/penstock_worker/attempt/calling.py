@@ -71,30 +71,30 @@ class Caller:
         request: CallRequest,
         purpose: Purpose,
         on_delta: Callable[[str], None] | None = None,
-    ) -> Answer:
+    ) -> tuple[CallEntry, Answer | CallError]:
         """Make this step's call, or take its end from the journal.
 
-        Raises CallError, or why it was not made: NotCalled, TargetClosed, BudgetSpent.
+        Raises why it was not made: NotCalled, TargetClosed, BudgetSpent.
         """
         while (past := attempt.journal.next_past()) is not None:
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
             if past.kind != "unknown":
                 attempt.made.append(past)
-                return _replayed(past)
+                return past, _replayed(past)
         entry, ask = await self._intend(attempt, target, request, purpose)
         try:
             answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=on_delta)
         except CallError as error:
             await self._settle_error(attempt, target, entry, ask, error)
-            raise
+            return entry, error
         except asyncio.CancelledError:
             await self._settle_unknown(attempt, entry)
             raise
         cost = self.prices.cost(target, answer)
         end = answer_to_json(answer)
         await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, cost=cost, uncertain=0)
-        return answer
+        return entry, answer
 
     async def _intend(
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
@@ -187,10 +187,8 @@ def _unknown(held: int | None) -> dict[str, Any]:
     return {"cost": 0 if held is not None else None, "uncertain": held or 0}
 
 
-def _replayed(past: CallEntry) -> Answer:
-    if past.kind == "answered":
-        return answer_from_json(past.end)
-    raise error_from_json(past.end)
+def _replayed(past: CallEntry) -> Answer | CallError:
+    return answer_from_json(past.end) if past.kind == "answered" else error_from_json(past.end)
 
 
 def _check_limit(attempt: Attempt, held: int | None) -> None:

@@ -1,0 +1,100 @@
+"""One target, asked: once, and once more when there is a remedy for what was wrong with its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from penstock_schemas.results import MadeBy
+from penstock_worker.attempt.attempt import Attempt
+from penstock_worker.attempt.calling import Caller, Purpose
+from penstock_worker.attempt.deciding import Trouble, trouble_closed, trouble_of
+from penstock_worker.attempt.deltas import Deltas
+from penstock_worker.attempt.journal import CallEntry
+from penstock_worker.attempt.judging import Accepted, Rejected, judge
+from penstock_worker.attempt.outcome import Succeeded
+from penstock_worker.attempt.reading import Reader
+from penstock_worker.llm.errors import CallError, SchemaUnsupportedError
+from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+from penstock_worker.routing.closed import TargetClosed
+
+EXCERPT_CHARS = 1_000
+"""How much of a rejected answer is shown to the model again; a prompt never grows with its failures."""
+
+LARGER_CAP = 2
+"""By how much the output cap grows, once, after a cut-off."""
+
+_REJECTED = "The model's answer could not be used."
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks targets and judges what they answer."""
+
+    caller: Caller
+    reader: Reader
+
+    async def ask(self, attempt: Attempt, target: Target, request: CallRequest) -> Succeeded | Trouble:
+        """Ask one target, and use the one remedy there may be. Raises NotCalled and BudgetSpent."""
+        purpose: Purpose = "ask"
+        remedies: set[str] = set()
+        while True:
+            try:
+                entry, answer = await self._call(attempt, target, request, purpose)
+            except TargetClosed as closed:
+                return trouble_closed(closed)
+            if isinstance(answer, SchemaUnsupportedError) and "weaker_schema_mode" not in remedies:
+                remedies.add("weaker_schema_mode")
+                request, purpose = replace(request, schema_mode=SchemaMode.PROMPT), "weaker_schema_mode"
+                continue
+            if isinstance(answer, CallError):
+                return trouble_of(answer, probe=entry.probe)
+            verdict = await judge(attempt, answer, request_schema(request), self.reader)
+            if isinstance(verdict, Accepted):
+                return Succeeded(verdict.output, _made_by(entry, answer), verdict.quality, verdict.reasons)
+            if verdict.remedy is None or remedies & {"reask", "larger_cap"}:
+                return Trouble(verdict.code, _REJECTED, verdict.retry, verdict.next_target)
+            remedies.add(verdict.remedy)
+            request, purpose = remedied(request, verdict, answer), verdict.remedy
+
+    async def _call(
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
+    ) -> tuple[CallEntry, Answer | CallError]:
+        if not request.stream:
+            return await self.caller.call(attempt, target, request, purpose)
+        async with Deltas(self.caller.store, attempt) as deltas:
+            return await self.caller.call(attempt, target, request, purpose, deltas.add)
+
+
+def first_request(attempt: Attempt) -> CallRequest:
+    """What a target is asked first."""
+    prompt = attempt.route.prompt or attempt.task.prompt
+    task, asked = attempt.task, attempt.asked
+    return CallRequest(
+        system=prompt.system,
+        user=prompt.render(task.text(asked), task.variables(asked)),
+        max_output_tokens=attempt.route.max_output_tokens,
+        schema=task.schema(asked),
+        schema_name=task.name,
+        temperature=attempt.route.temperature,
+        stream=attempt.request.stream,
+        attempt_id=f"{attempt.job_id}:{attempt.journal.next_id()}",
+    )
+
+
+def request_schema(request: CallRequest) -> dict[str, Any]:
+    """The schema that an answer to *request* must satisfy."""
+    return dict(request.schema or {})
+
+
+def remedied(request: CallRequest, verdict: Rejected, answer: Answer) -> CallRequest:
+    """The same request, changed in the one way that may help."""
+    if verdict.remedy == "larger_cap":
+        return replace(request, max_output_tokens=request.max_output_tokens * LARGER_CAP)
+    hint = f"That answer cannot be used: {verdict.hint} Answer again, with the JSON object alone."
+    return replace(request, turns=(Turn("assistant", answer.text[:EXCERPT_CHARS]), Turn("user", hint)))
+
+
+def _made_by(entry: CallEntry, answer: Answer) -> MadeBy:
+    intent = entry.intent
+    return MadeBy(kind="model", name=intent["target"], model=answer.model, prompt=intent["prompt"])
