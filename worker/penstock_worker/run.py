@@ -42,7 +42,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     prices = PriceTable({name: s.model_dump(exclude_none=True) for name, s in settings.prices.items()})
     section = settings.worker
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
-    reader = Reader()
+    reader = Reader(prose=True)
     redis = connect(settings.redis.url, max_connections=1)
     batcher = Batcher(redis)
     store = AttemptStore(batcher, make_policy(settings))

@@ -1,5 +1,6 @@
 """What an answer is worth: its stop reason first, then its text, then what the task makes of it."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -83,6 +84,7 @@ async def test_an_empty_answer_is_asked_for_again(reader: Reader, text: str) -> 
         ('{"summary": "a"} {"summary": "b"}', "bad_output"),
         ('{"summary": "' + " ".join(["word"] * 30) + '"}', "unusable_answer"),
         ('{"summary": "   "}', "unusable_answer"),
+        ('{"summary": "You write summaries. You are given a text by someone who has not read it."}', "prompt_leaked"),
     ],
 )
 async def test_an_answer_of_the_wrong_form_is_asked_for_again_with_the_fault(
@@ -115,6 +117,14 @@ async def test_what_is_doubtful_is_said(
     """Such an answer is a result, and never an ok one."""
     accepted = await verdict(reader, asked, text)
     assert (accepted.quality, accepted.reasons) == (Quality.SUSPECT, doubts)
+
+
+async def test_the_text_itself_is_no_summary(reader: Reader) -> None:
+    """However its lines are broken, and although it is hardly longer than allowed."""
+    words = len(TEXT.split())
+    asked = Summarize(text=TEXT.replace(" ", "\n"), max_words=words - 1)
+    rejected = await verdict(reader, asked, json.dumps({"summary": TEXT}))
+    assert (rejected.code, rejected.remedy) == ("unusable_answer", "reask")
 
 
 async def test_a_mended_answer_says_how(reader: Reader) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_worker.llm.degenerate import MIN_REPEATED_CHARS, LoopFinder
+from penstock_worker.llm.degenerate import MAX_BLANK_PIECES, MIN_REPEATED_CHARS, LoopFinder
 
 
 def found(text: str, size: int = 7) -> tuple[str | None, int]:
@@ -24,7 +24,7 @@ def test_a_piece_repeated(piece: str) -> None:
     """One piece over and over is found soon after it is clear, behind any beginning."""
     start = "".join(f"Sentence {n} of a good beginning. " for n in range(40))
     shape, after = found(start + piece * (20_000 // len(piece)))
-    assert shape == "repetition"
+    assert shape == ("digits" if piece == "0" else "repetition")
     assert after < len(start) + max(MIN_REPEATED_CHARS, 8 * len(piece)) + 600
 
 
@@ -34,6 +34,22 @@ def test_white_space_without_end(size: int) -> None:
     shape, after = found('{"a": 1' + "\n  " * 3000, size)
     assert shape == "white_space"
     assert after <= 1024 + 7 + 2 * size
+
+
+def test_white_space_token_by_token() -> None:
+    """A model that says one blank at a time is stopped within 200 of them."""
+    finder = LoopFinder()
+    assert finder.feed('{"a": 1') is None
+    blanks = next(n for n in range(1, 1_000) if finder.feed("\n"))
+    assert blanks == MAX_BLANK_PIECES + 1 < 200
+
+
+def test_digits_without_end() -> None:
+    """Digits that never repeat and never end are no number."""
+    digits = str(3**4_000)
+    shape, after = found('{"a": 0.' + digits)
+    assert shape == "digits"
+    assert after <= 1024 + 256 + 8 + 7
 
 
 def good() -> list[str]:
@@ -47,6 +63,7 @@ def good() -> list[str]:
         json.dumps(nested, indent=16),
         json.dumps([0] * 600),
         json.dumps(["yes"] * 250),
+        json.dumps({"serial": str(3**2_000)}),
         "".join(f"{n}. A list of numbered lines.\n" for n in range(500)),
         "ha" * 900,
     ]

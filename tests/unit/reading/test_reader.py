@@ -174,6 +174,9 @@ async def test_prose_around_is_a_repair_where_it_is_allowed() -> None:
     """A reader may be told to take the one value out of the text around it."""
     reader = Reader(prose=True)
     assert await reader.read('Here: {"total": 1}.', INVOICE) == Valid({"total": 1}, ("prose_around",))
+    mended = Valid({"total": 1}, ("prose_around", "quotes", "trailing_comma"))
+    assert await reader.read("Here it is: {'total': 1,} I hope it helps!", INVOICE) == mended
+    assert (await refused(reader, "Here it is: {'total': 1, 'note': it's} I hope it helps!")).reason == "not_json"
     assert (await refused(reader, '{"total": 1} or {"total": 2}')).reason == "several_values"
     await reader.aclose()
 

@@ -1,4 +1,4 @@
-"""What a model's answer is worth: stop reason first, then JSON, schema, and the task's own checks."""
+"""What a model's answer is worth: stop reason first, then JSON, schema, no word of the prompt, the task's own checks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from penstock_schemas.results import Quality
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.reading import Invalid, Reader
 from penstock_worker.llm.port import Answer, StopReason
+from penstock_worker.prompts.leaks import leaked
 from penstock_worker.tasks.definition import Unusable
 
 Remedy = Literal["reask", "larger_cap"]
@@ -56,6 +59,8 @@ async def judge(attempt: Attempt, answer: Answer, schema: dict[str, Any], reader
     reading = await reader.read(answer.text, schema)
     if isinstance(reading, Invalid):
         return Rejected(reading.code, remedy="reask" if reading.hint else None, hint=reading.hint)
+    if leaked(attempt.route.prompt or attempt.task.prompt, reading.value, lambda: _known(attempt)):
+        return Rejected("prompt_leaked", remedy="reask", hint="It repeats its instructions.")
     try:
         doubts = tuple(attempt.task.check(attempt.asked, reading.value))
     except Unusable as error:
@@ -65,3 +70,10 @@ async def judge(attempt: Attempt, answer: Answer, schema: dict[str, Any], reader
     if reading.repairs:
         return Accepted(reading.value, Quality.REPAIRED, reading.repairs)
     return Accepted(reading.value, Quality.OK)
+
+
+def _known(attempt: Attempt) -> str:
+    """What the job itself holds, and an answer may therefore repeat."""
+    task, asked = attempt.task, attempt.asked
+    schema = orjson.dumps(task.schema(asked)).decode()
+    return "\n".join([task.text(asked), *task.variables(asked).values(), schema])

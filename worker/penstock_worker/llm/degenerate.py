@@ -1,12 +1,20 @@
 """Finds out, while an answer streams in, that the model is no longer saying anything.
 
-Two shapes, both of which run to the output cap and are paid for: white space without end, and one piece repeated
-over and over. What is looked for is exact and long, so that lists of equal values and pretty-printed JSON pass.
-The work is done once every 256 characters, by string searches.
+Three shapes, all of which run to the output cap and are paid for: white space without end, one piece repeated over
+and over, and digits without end. What is looked for is exact and long, so that lists of equal values and
+pretty-printed JSON pass. The work is done once every 256 characters, by string searches.
 """
+
+import re
 
 MAX_BLANK_CHARS = 1024
 """White space in a row: more than any indentation."""
+
+MAX_BLANK_PIECES = 150
+"""The same in pieces that hold nothing else. A piece is a token or more, so a loop costs less than 200 of them."""
+
+MAX_DIGITS = 1024
+"""Digits in a row, more than any number has."""
 
 MIN_REPEATED_CHARS = 2048
 MIN_REPEATS = 8
@@ -16,6 +24,7 @@ _MAX_PIECE = 1024
 _TAIL = _MAX_PIECE * MIN_REPEATS
 _EVERY = 256
 _PROBE = 64
+_DIGITS = re.compile(rf"[0-9]{{{MAX_DIGITS}}}\Z")
 
 
 class LoopFinder:
@@ -26,9 +35,10 @@ class LoopFinder:
         self._new: list[str] = []
         self._new_chars = 0
         self._blank = 0
+        self._blank_pieces = 0
 
     def feed(self, text: str) -> str | None:
-        """Take the next piece; return ``white_space`` or ``repetition`` once it is clear, else None."""
+        """Take the next piece; return ``white_space``, ``repetition`` or ``digits`` once it is clear, else None."""
         if not text:
             return None
         if self._is_blank(text):
@@ -39,12 +49,17 @@ class LoopFinder:
             return None
         self._tail = (self._tail + "".join(self._new))[-_TAIL:]
         self._new, self._new_chars = [], 0
-        return "repetition" if is_loop(self._tail) else None
+        if is_loop(self._tail):
+            return "repetition"
+        return "digits" if _DIGITS.search(self._tail, max(0, len(self._tail) - MAX_DIGITS)) else None
 
     def _is_blank(self, text: str) -> bool:
         after = len(text) - len(text.rstrip())
-        self._blank = self._blank + after if after == len(text) else after
-        return self._blank > MAX_BLANK_CHARS
+        if after == len(text):
+            self._blank, self._blank_pieces = self._blank + after, self._blank_pieces + 1
+        else:
+            self._blank, self._blank_pieces = after, 0
+        return self._blank > MAX_BLANK_CHARS or self._blank_pieces > MAX_BLANK_PIECES
 
 
 def is_loop(tail: str) -> bool:

@@ -18,7 +18,8 @@ from pathlib import Path
 from penstock_schemas.errors import ConfigurationError
 
 _PARTS = re.compile(r"\A\[system\]\n(?P<system>.+?)\n+\[user\]\n(?P<user>.+?)\n*\Z", re.DOTALL)
-_VARIABLE = re.compile(r"\{\{([a-z_]+)\}\}")
+VARIABLE = re.compile(r"\{\{([a-z_]+)\}\}")
+"""A variable in the user part."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]*@[0-9]+")
 
 FENCE = "TEXT-"
@@ -39,7 +40,7 @@ class Prompt:
     @property
     def variables(self) -> frozenset[str]:
         """The names that :meth:`render` wants, ``text`` included."""
-        return frozenset(_VARIABLE.findall(self.user))
+        return frozenset(VARIABLE.findall(self.user))
 
     def render(
         self, text: str, variables: Mapping[str, str], *, marker: Callable[[], str] = lambda: secrets.token_hex(8)
@@ -52,7 +53,7 @@ class Prompt:
         if given.keys() != self.variables:
             odd = ", ".join(sorted(given.keys() ^ self.variables))
             raise ValueError(f"prompt {self.name}: variables missing or unknown: {odd}")
-        return _VARIABLE.sub(lambda found: given[found.group(1)], self.user)
+        return VARIABLE.sub(lambda found: given[found.group(1)], self.user)
 
 
 def _fenced(text: str, marker: Callable[[], str]) -> str:
@@ -76,7 +77,7 @@ def load_prompt(folder: Path, name: str) -> Prompt:
     if not parts:
         raise ConfigurationError(key, "must have a [system] part and then a [user] part")
     prompt = Prompt(name, parts["system"], parts["user"], hashlib.sha256(source.encode()).hexdigest())
-    if _VARIABLE.search(prompt.system):
+    if VARIABLE.search(prompt.system):
         raise ConfigurationError(key, "has a variable in its [system] part; only the [user] part may have them")
     if "text" not in prompt.variables:
         raise ConfigurationError(key, "does not use {{text}} in its [user] part")

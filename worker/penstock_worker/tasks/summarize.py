@@ -67,9 +67,17 @@ def _doubts(asked: Summarize, summary: str) -> Iterator[str]:
         raise Unusable(f"the summary has {words} words; at most {asked.max_words} are allowed")
     if words > asked.max_words:
         yield "over_word_limit"
-    if len(asked.text.split()) > asked.max_words and summary.strip() in asked.text:
-        yield "copied_from_text"
+    if len(asked.text.split()) > asked.max_words:
+        yield from _copied(" ".join(asked.text.split()), " ".join(summary.split()))
     if asked.style == "paragraph" and not summary.rstrip().endswith(_ENDS):
         yield "ends_abruptly"
     if asked.style == "bullets" and not summary.lstrip().startswith(("- ", "* ", "• ")):
         yield "not_bullets"
+
+
+def _copied(text: str, summary: str) -> Iterator[str]:
+    """White space apart: all of the text is no summary; a piece of it that was cut out is a doubtful one."""
+    if summary == text:
+        raise Unusable("the summary is the text itself; say what the text says in fewer words")
+    if summary in text:
+        yield "copied_from_text"

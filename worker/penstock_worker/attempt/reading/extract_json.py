@@ -110,23 +110,30 @@ def _in_text(
     spans = _spans(text)
     if spans is None:
         return _cut_off()
-    parsed = [_parsed(text[start:end], max_bytes, max_depth) for start, end in spans]
-    values = [one for one in parsed if isinstance(one, Found)]
+    read = [_parsed(text[start:end], max_bytes, max_depth) for start, end in spans]
+    values = [one for one in read if isinstance(one, Found)]
     if len(values) > 1:
         return Missing("several_values", f"The answer held more than one JSON value. {_ONLY_JSON}")
     if len(values) == 1:
         if prose:
-            around = ("prose_around",) if "```" not in text else ("prose_around", "code_fence")
-            return Found(values[0].value, (*steps, *around))
+            return Found(values[0].value, (*steps, *_around(text)))
         return Missing("text_around", f"The answer had text around its JSON. {_ONLY_JSON}")
+    parsed = [one for one in read if isinstance(one, Missing)]
     if len(spans) == 1 and spans[0] == (0, len(text)):
         return Missing(whole.reason, whole.hint, broken=text, steps=steps)
-    strict = next((one for one in parsed if isinstance(one, Missing) and one.reason != "not_json"), None)
+    if len(spans) == 1 and prose and parsed[0].reason == "not_json":
+        (start, end) = spans[0]
+        return Missing("not_json", parsed[0].hint, broken=text[start:end], steps=(*steps, *_around(text)))
+    strict = next((one for one in parsed if one.reason != "not_json"), None)
     if strict is not None:
         return strict
     if text.startswith('"') and not text.endswith('"'):
         return _cut_off()
     return Missing("no_json", f"The answer held no JSON value. {_ONLY_JSON}")
+
+
+def _around(text: str) -> tuple[str, ...]:
+    return ("prose_around",) if "```" not in text else ("prose_around", "code_fence")
 
 
 def without_absent(found: Found | Missing, schema: Mapping[str, Any]) -> Found | Missing:
