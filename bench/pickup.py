@@ -5,6 +5,7 @@ producer in one process.
 """
 
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from penstock_worker.engine import Worker
 
 _KINDS: dict[str, type[StockWorker]] = {"engine": Worker, "stock arq": StockWorker}
 _JOBS = {"engine": 300, "stock arq": 20}
+_PAUSE_S = 0.01, 0.02  # by then the engine's worker is idle, and no phase of a clock is preferred
 _WORKERS, _SLOTS, _NAP_S = 25, 10, 2.0
 
 
@@ -51,6 +53,7 @@ async def _idle(pool: ArqRedis, settings: RedisSettings, kind: str) -> list[Row]
     starts_s, results_s = [], []
     async with _running(kind, 1, settings, functions=[func(work, name="work")]):
         for number in range(_JOBS[kind]):
+            await asyncio.sleep(random.uniform(*_PAUSE_S))
             started[number] = asyncio.get_running_loop().create_future()
             enqueued_at = time.perf_counter()
             job = await pool.enqueue_job("work", number)

@@ -20,7 +20,8 @@ Returns {now, ms; when the next job is due, ms, -1 with none; jobs left in the q
 local queue = KEYS[1]
 local worker = claimer()
 local time = redis.call("TIME")
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Rounded up: stock producers round theirs to the nearest ms, and what one has just queued is due now, not in 1 ms.
+local now_ms = time[1] * 1000 + math.ceil(time[2] / 1000)
 local jobs = {}
 
 local function try(job_id, score)
