@@ -40,6 +40,7 @@ class Envelope:
     lane: str
     delay_s: float
     deadline_s: float | None
+    user: str | None
     fields: dict[str, Any]
     """As plain JSON, to go beside ``task`` and ``input``."""
 
@@ -70,7 +71,7 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
         fields = orjson.loads(canonical(_written(request)))
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
-    return Envelope(request.lane.value, request.delay_s, request.deadline_s, fields)
+    return Envelope(request.lane.value, request.delay_s, request.deadline_s, request.user, fields)
 
 
 def check_request(asked: TaskInput[Any], envelope: Envelope, limits: Limits) -> CheckedRequest:

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from penstock_schemas.limits import MAX_ATTEMPTS, MAX_DEADLINE_S, MAX_DELAY_S, NAME_PATTERN, TASK_PATTERN
+from penstock_schemas.limits import (
+    MAX_ATTEMPTS,
+    MAX_DEADLINE_S,
+    MAX_DELAY_S,
+    MAX_TOTAL_TOKENS,
+    NAME_PATTERN,
+    TASK_PATTERN,
+    USER_PATTERN,
+)
 from penstock_schemas.results import MAX_NANOUSD, Contract, JobFailure, JobResult
 
 REQUEST_VERSION: Final = 1
@@ -69,6 +77,7 @@ class Lane(StrEnum):
 
 
 Name = Annotated[str, Field(strict=True, pattern=f"^{NAME_PATTERN}$")]
+User = Annotated[str, Field(strict=True, pattern=f"^{USER_PATTERN}$")]
 MetadataKey = Annotated[str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[\x20-\x7e]+$")]
 MetadataValue = Annotated[str, Field(strict=True, max_length=256)]
 
@@ -96,6 +105,10 @@ class JobRequest(Contract):
     """Publish the answer's text as it comes, as events."""
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=32)] = Field(default_factory=dict)
     """The caller's own notes, given back as they are."""
+    user: User | None = None
+    """On whose behalf, within the tenant: what budgets, limits and the ledger count by. None: nobody's in particular."""
+    max_total_tokens: Annotated[int, Field(strict=True, ge=0, le=MAX_TOTAL_TOKENS)] | None = None
+    """The most tokens, input and output, that all calls of a run may take together; None: no bound of its own."""
 
 
 class JobStatus(Contract):

@@ -11,7 +11,11 @@ KIB = 1024
 MIB = 1024 * KIB
 
 NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
-"""What a tenant, a user, a lane or a job id may look like: such parts stand in Redis key names."""
+"""What a tenant, a lane or a job id may look like: such parts stand in Redis key names."""
+
+USER_PATTERN = r"[A-Za-z0-9_.@+|=-]{1,128}"
+"""What a user may look like: an address, a number, a UUID, or an id such as ``auth0|5f7c``. No colon and no slash,
+which stand between the parts of a key's name."""
 
 TASK_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
@@ -19,6 +23,7 @@ MAX_ATTEMPTS = 20
 MAX_DEADLINE_S = 30 * 86_400
 MAX_DELAY_S = 30 * 86_400
 MAX_OUTPUT_TOKENS = 200_000
+MAX_TOTAL_TOKENS = 2**40
 
 
 class Limits(BaseModel):

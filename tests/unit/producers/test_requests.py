@@ -88,6 +88,22 @@ def test_only_the_first_fields_are_written_where_they_are_not_used() -> None:
     assert not [name for name in later if JobRequest.model_fields[name].is_required()]
 
 
+@pytest.mark.parametrize("user", ["ann@example.com", "auth0|5f7c88", "0", "a" * 128, "x=1+2.3_-"])
+def test_a_user_is_stored_and_tells_requests_apart(user: str) -> None:
+    """The same text of two users is two requests."""
+    checked = check_request(Summarize(text="x"), check_options("acme", {"user": user}), Limits())
+    assert JobRequest.model_validate_json(checked.body).user == user == checked.envelope.user
+    assert checked.fingerprint != check_request(Summarize(text="x"), PLAIN, Limits()).fingerprint
+
+
+@pytest.mark.parametrize("user", ["", "a" * 129, "a:b", "a/b", "*", "ann example", "ann\n", "ä", 7])
+def test_what_cannot_be_a_user_is_refused_by_its_field(user: Any) -> None:
+    """It would stand in a key's name."""
+    with pytest.raises(RequestError) as refusal:
+        check_options("acme", {"user": user})
+    assert refusal.value.field == "user"
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_any_text_for_json_is_refused_or_read(text: str | bytes) -> None:
     """Whatever a file or a pipe holds."""
