@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from penstock_schemas.errors import InvalidRequestError, SchemaRejectedError, UnknownTaskError
+from penstock_schemas.evidence import Evidenced, evidence_schema
 from penstock_schemas.json_schema import check_schema
 from penstock_schemas.limits import TASK_PATTERN
 from penstock_schemas.results import Contract
@@ -231,8 +232,8 @@ def _as_schema(value: object) -> object:
 class Extract(TaskInput[OutputT], Generic[OutputT]):
     """Take facts out of a text, in the shape of a JSON Schema or of a pydantic model.
 
-    With a model the result's ``output`` is an instance of it, with a schema a dict. Raises
-    SchemaRejectedError for a schema outside the supported subset.
+    With a model the result's ``output`` is an instance of it, with a schema a dict; with ``evidence`` it is an
+    :class:`Evidenced` of either. Raises SchemaRejectedError for a schema outside the supported subset.
     """
 
     task = "extract"
@@ -242,12 +243,20 @@ class Extract(TaskInput[OutputT], Generic[OutputT]):
     """The JSON Schema of the answer; its root is an object. ``schema`` in the constructor and in JSON."""
     instructions: Annotated[str, Field(max_length=4_000), AfterValidator(_not_blank)] | None = None
     """What to mind, in plain words."""
+    evidence: Annotated[bool, Field(strict=True)] = False
+    """True: each value comes with a quote, and an answer with a quote that is not in the text is none."""
 
     _model: type[BaseModel] | None = PrivateAttr(default=None)
 
     @overload
     def __init__(
-        self: Extract[ModelT], /, *, text: str, schema: type[ModelT], instructions: str | None = None
+        self: Extract[ModelT],
+        /,
+        *,
+        text: str,
+        schema: type[ModelT],
+        instructions: str | None = None,
+        evidence: Literal[False] = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -257,6 +266,27 @@ class Extract(TaskInput[OutputT], Generic[OutputT]):
         text: str,
         schema: Mapping[str, Any],
         instructions: str | None = None,
+        evidence: Literal[False] = False,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Extract[Evidenced[ModelT]],
+        /,
+        *,
+        text: str,
+        schema: type[ModelT],
+        instructions: str | None = None,
+        evidence: Literal[True],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Extract[Evidenced[dict[str, Any]]],
+        /,
+        *,
+        text: str,
+        schema: Mapping[str, Any],
+        instructions: str | None = None,
+        evidence: Literal[True],
     ) -> None: ...
     def __init__(self, /, **fields: Any) -> None:
         schema = fields.get("schema")
@@ -265,16 +295,22 @@ class Extract(TaskInput[OutputT], Generic[OutputT]):
         super().__init__(**fields)
         if isinstance(schema, type):
             self._model = schema
+        if self.evidence:
+            evidence_schema(self.json_schema)
 
     def _given(self) -> dict[str, Any]:
         return {**super()._given(), "schema": self._model or self.json_schema}
 
     @model_serializer(mode="plain")
     def _with_alias(self) -> dict[str, Any]:
-        return {"text": self.text, "schema": self.json_schema, "instructions": self.instructions}
+        fields = {"text": self.text, "schema": self.json_schema, "instructions": self.instructions}
+        return {**fields, "evidence": True} if self.evidence else fields
 
     def read_output(self, output: Any) -> OutputT:
-        """The output as an instance of the model that was given as ``schema``; else as it is."""
+        """The output as an instance of the model that was given as ``schema``, with its evidence if asked for."""
+        if self.evidence:
+            of_model: Any = Evidenced[self._model or dict[str, Any]]  # type: ignore[misc]
+            return cast(OutputT, of_model.model_validate(output))
         return cast(OutputT, output if self._model is None else self._model.model_validate(output))
 
 

@@ -1,4 +1,4 @@
-"""What a model's answer is worth: stop reason first, then JSON, schema, no word of the prompt, the task's own checks."""
+"""What a model's answer is worth: stop reason, JSON, schema, no word of the prompt, then the task's own checks."""
 
 from __future__ import annotations
 
