@@ -34,6 +34,7 @@ from penstock_schemas.errors import (
     UnknownTaskError,
 )
 from penstock_schemas.events import Event
+from penstock_schemas.evidence import Evidence, Evidenced
 from penstock_schemas.jobs import JobRequest, JobState, JobStatus, Lane
 from penstock_schemas.limits import Limits
 from penstock_schemas.results import JobFailure, JobResult, MadeBy, Quality, Usage
@@ -64,6 +65,8 @@ __all__ = [
     "Classify",
     "Labels",
     "Extract",
+    "Evidence",
+    "Evidenced",
     "TaskInput",
     "Lane",
     "JobRequest",

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from penstock import (
     Classify,
     Event,
+    Evidenced,
     Extract,
     JobHandle,
     JobOptions,
@@ -54,6 +55,10 @@ async def service(producer: Producer, texts: list[str]) -> None:
     result = await job.result(timeout_s=60)
     assert_type(result, JobResult[Invoice])
     assert_type(result.output.total, float)
+    quoted = await producer.run(Extract(text="An invoice.", schema=Invoice, evidence=True))
+    assert_type(quoted.output, Evidenced[Invoice])
+    loose = await producer.run(Extract(text="An invoice.", schema={"type": "object"}, evidence=True))
+    assert_type(loose.output, Evidenced[dict[str, Any]])
     assert_type(result.cost_usd, Decimal | None)
     assert_type(result.usage.input_tokens, int | None)
     assert_type(await job.status(), JobStatus)
