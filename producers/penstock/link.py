@@ -27,11 +27,11 @@ class Link:
     A call that met a broken connection is made once more within that time: our scripts may all be repeated.
     """
 
-    def __init__(self, redis: Redis, timeout_s: float) -> None:
+    def __init__(self, redis: Redis, timeout_s: float, batcher: Batcher | None = None) -> None:
         self._redis = redis
         self._timeout_s = timeout_s
         self._closed = False
-        self.batcher = Batcher(redis, timeout_s=timeout_s)
+        self.batcher = batcher or Batcher(redis, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         """Close the connection. A repeat does nothing."""

@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.jobs import Lane
 from penstock_schemas.limits import Limits
+from penstock_store.durable import Durability
 
 _LONGEST_S = 10 * 366 * 86_400
 
@@ -63,3 +64,6 @@ class ProducerOptions(TypedDict, total=False):
     """How long what is over is kept; it goes with each job."""
     timeout_s: float
     """Seconds within which each call is answered or fails; 2 if left out."""
+    durability: Durability
+    """When a job counts as accepted, where the enqueue does not say: ``none`` (if left out), as soon as the primary has
+    it; ``replica``, when a replica has it too; ``fsync``, when it is on the primary's disk."""

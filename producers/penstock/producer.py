@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from redis.exceptions import OutOfMemoryError
 
+from penstock.durable_links import DurableLink, DurableLinks
 from penstock.handle import JobHandle
 from penstock.link import Call, Link
 from penstock.names import check_name
@@ -21,6 +22,7 @@ from penstock_schemas import keys
 from penstock_schemas.errors import (
     ConfigurationError,
     CorruptRecordError,
+    DurabilityError,
     IdempotencyConflictError,
     InvalidRequestError,
     JobNotFoundError,
@@ -36,6 +38,7 @@ from penstock_schemas.strict_json import digest
 from penstock_schemas.tasks import TaskInput
 from penstock_store.batcher import Batcher
 from penstock_store.connection import TIMEOUT_S, connect
+from penstock_store.durable import DURABILITIES, Durability
 from penstock_store.scripts import load_script
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ _PART = 1_000
 """Jobs of an enqueue_many that go out together; those of a part must be answered within the time limit."""
 _CHECKED_AT_ONCE = 50
 _LATER_S = 5.0
+_NOT_SENT = "not sent, since Redis did not answer for those before it; try again"
 
 
 class EnqueueManyError(PenstockError):
@@ -68,7 +72,8 @@ class EnqueueManyError(PenstockError):
 
 
 class Producer:
-    """The door for one tenant's jobs. Make one per process and share it; it uses at most two connections.
+    """The door for one tenant's jobs. Make one per process and share it; it uses at most two connections, and one more
+    for each *durability* that is asked for.
 
     Use it as an async context manager, or call :meth:`aclose`. Every call raises UnavailableError when Redis does
     not answer within ``timeout_s`` seconds, and RuntimeError once the producer is closed. Raises
@@ -84,15 +89,19 @@ class Producer:
         retention: Retention | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
+        durability: Durability = "none",
         check_name(tenant, "tenant")
         if not 0 < timeout_s < math.inf:
             raise ConfigurationError("timeout_s", "must be a number of seconds above 0")
         self.tenant = tenant
+        if durability not in DURABILITIES:
+            raise ConfigurationError("durability", f"must be one of {', '.join(DURABILITIES)}")
         self._limits = limits or Limits()
         self._retention = retention or Retention()
         self._listener = connect(url, max_connections=1, timeout_s=timeout_s, blocking=True)
         self.link = Link(connect(url, max_connections=1, timeout_s=timeout_s, blocking=True), timeout_s)
         self.watcher = Watcher(self._listener)
+        self.durable_links = DurableLinks(url, timeout_s, durability)
         self._plain = check_options(tenant, {})
 
     @classmethod
@@ -116,6 +125,7 @@ class Producer:
         await self.link.aclose()
         await self.watcher.aclose()
         await self._listener.aclose()
+        await self.durable_links.aclose()
 
     async def enqueue(
         self,
@@ -124,10 +134,15 @@ class Producer:
         idempotency_key: str | None = None,
         **options: Unpack[JobOptions],
     ) -> JobHandle[OutputT]:
+        durability: Durability | None = None,
         """Accept a job, or give the one that *idempotency_key* named before.
 
         The key (1 to 255 characters of printable ASCII, the tenant's own) is known while its job is open and
         for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not (and
+        *durability*: ``replica`` waits until a replica has the job too, ``fsync`` until it is on the primary's disk
+        (Redis 7.2 or Valkey, with an append-only file), each for half of ``timeout_s`` at most; None: the producer's.
+        It is no part of the request. Raises DurabilityError when that is not reached in time: the job may exist.
+
         also when its result is past its own retention: then the job is not found any more).
         Raises IdempotencyConflictError for the same key with another request, QueueFullError, a RequestError
         that names the field at fault, UnavailableError. Nothing is half-written.
@@ -137,10 +152,11 @@ class Producer:
         check_idempotency_key(idempotency_key)
         checked = check_request(asked, self._envelope(options), self._limits)
         try:
-            reply = await self.link.call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
+            reply = await (link or self.link).call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
+        link = self.durable_links.get(durability)
         except UnavailableError as error:
             raise _refusal(error) from error.__cause__
-        return self._accepted(reply, asked)
+        return self._accepted(reply, asked) if link is None else self._reached(reply, asked, link)
 
     async def enqueue_many(
         self,
@@ -149,12 +165,14 @@ class Producer:
         idempotency_keys: Sequence[str | None] | None = None,
         **options: Unpack[JobOptions],
     ) -> list[JobHandle[OutputT]]:
+        durability: Durability | None = None,
         """Accept many jobs in a few round trips; the handles come in the order of *asked*.
 
-        *idempotency_keys*, if given, has one (or None) for each. All are checked before the first is sent, and
-        when one does not pass, none is sent. Raises EnqueueManyError, which tells for each item whether it is
-        accepted or why not: because the checks refused it, because Redis did, or because Redis did not answer;
-        after the first that was not answered no more are sent. Raises InvalidRequestError for a wrong option.
+        *idempotency_keys*, if given, has one (or None) for each; *durability* as for :meth:`enqueue`. All are
+        checked before the first is sent, and when one does not pass, none is sent. Raises EnqueueManyError, which
+        tells for each item whether it is accepted or why not: because the checks refused it, because Redis did, or
+        because Redis did not answer; after the first that was not answered no more are sent. Raises
+        InvalidRequestError for a wrong option.
         """
         given = list(idempotency_keys) if idempotency_keys is not None else [None] * len(asked)
         if len(given) != len(asked):
@@ -162,10 +180,11 @@ class Producer:
         checked = await self._check_many(asked, given, self._envelope(options))
         outcomes: list[JobHandle[OutputT] | Exception] = []
         for start in range(0, len(checked), _PART):
+        link = self.durable_links.get(durability)
             part = slice(start, start + _PART)
-            outcomes += await self._send_part(asked[part], checked[part], given[part])
-            if isinstance(away := outcomes[-1], UnavailableError):
-                outcomes += [away] * (len(checked) - len(outcomes))
+            outcomes += await self._send_part(asked[part], checked[part], given[part], link)
+            if isinstance(outcomes[-1], UnavailableError):
+                outcomes += [UnavailableError(_NOT_SENT)] * (len(checked) - len(outcomes))
                 break
         return _all_or_error(outcomes)
 
@@ -177,8 +196,9 @@ class Producer:
         idempotency_key: str | None = None,
         **options: Unpack[JobOptions],
     ) -> JobResult[OutputT]:
+        durability: Durability | None = None,
         """Enqueue and wait for the result. Raises what :meth:`enqueue` and :meth:`JobHandle.result` raise."""
-        job = await self.enqueue(asked, idempotency_key=idempotency_key, **options)
+        job = await self.enqueue(asked, idempotency_key=idempotency_key, durability=durability, **options)
         return await job.result(timeout_s=timeout_s)
 
     def job(self, job_id: str) -> JobHandle[Any]:
@@ -223,23 +243,36 @@ class Producer:
         return checked
 
     async def _send_part(
-        self, asked: Sequence[TaskInput[OutputT]], checked: Sequence[CheckedRequest], given: Sequence[str | None]
+        self,
+        asked: Sequence[TaskInput[OutputT]],
+        checked: Sequence[CheckedRequest],
+        given: Sequence[str | None],
+        link: DurableLink | None,
     ) -> list[JobHandle[OutputT] | Exception]:
-        replies = await self.link.call_each(_ENQUEUE, map(self._enqueue, checked, given))
-        return [self._outcome(reply, one) for reply, one in zip(replies, asked, strict=True)]
+        replies = await (link or self.link).call_each(_ENQUEUE, map(self._enqueue, checked, given))
+        return [self._outcome(reply, one, link) for reply, one in zip(replies, asked, strict=True)]
 
-    def _outcome(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT] | Exception:
+    def _outcome(
+        self, reply: Any, asked: TaskInput[OutputT], link: DurableLink | None
+    ) -> JobHandle[OutputT] | Exception:
         if isinstance(reply, Exception):
             return _refusal(reply)
         try:
-            return self._accepted(reply, asked)
-        except RequestError as error:
+            return self._accepted(reply, asked) if link is None else self._reached(reply, asked, link)
+        except (RequestError, DurabilityError) as error:
             return error
 
     def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
         code, about = reply
         if code == 2:
             raise IdempotencyConflictError(about.decode())
+    def _reached(self, reply: Any, asked: TaskInput[OutputT], link: DurableLink) -> JobHandle[OutputT]:
+        said, reached = reply
+        job = self._accepted(said, asked)
+        if not reached:
+            raise DurabilityError(job.id, link.durability)
+        return job
+
         if code == 3:
             told = f"{about} jobs are open, the bound is {self._limits.queued_jobs}"
             raise QueueFullError(told, retry_after_s=_LATER_S)

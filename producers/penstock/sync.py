@@ -13,6 +13,7 @@ from penstock_schemas.events import Event
 from penstock_schemas.jobs import JobRequest, JobState, JobStatus
 from penstock_schemas.results import JobResult
 from penstock_schemas.tasks import TaskInput
+from penstock_store.durable import Durability
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -98,11 +99,14 @@ class SyncProducer:
         asked: TaskInput[OutputT],
         *,
         idempotency_key: str | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> SyncJobHandle[OutputT]:
         """See :meth:`Producer.enqueue`."""
         return self._blocking(
-            self._portal.call(lambda: self._producer.enqueue(asked, idempotency_key=idempotency_key, **options))
+            self._portal.call(
+                lambda: self._producer.enqueue(asked, idempotency_key=idempotency_key, durability=durability, **options)
+            )
         )
 
     def enqueue_many(
@@ -110,12 +114,15 @@ class SyncProducer:
         asked: Sequence[TaskInput[OutputT]],
         *,
         idempotency_keys: Sequence[str | None] | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> list[SyncJobHandle[OutputT]]:
         """See :meth:`Producer.enqueue_many`."""
         try:
             jobs = self._portal.call(
-                lambda: self._producer.enqueue_many(asked, idempotency_keys=idempotency_keys, **options)
+                lambda: self._producer.enqueue_many(
+                    asked, idempotency_keys=idempotency_keys, durability=durability, **options
+                )
             )
         except EnqueueManyError as refusal:
             handles = [self._blocking(job) if isinstance(job, JobHandle) else None for job in refusal.jobs]
@@ -128,11 +135,14 @@ class SyncProducer:
         *,
         timeout_s: float | None = None,
         idempotency_key: str | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> JobResult[OutputT]:
         """See :meth:`Producer.run`."""
         return self._portal.call(
-            lambda: self._producer.run(asked, timeout_s=timeout_s, idempotency_key=idempotency_key, **options)
+            lambda: self._producer.run(
+                asked, timeout_s=timeout_s, idempotency_key=idempotency_key, durability=durability, **options
+            )
         )
 
     def job(self, job_id: str) -> SyncJobHandle[Any]:

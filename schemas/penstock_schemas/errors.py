@@ -12,6 +12,7 @@
     │   ├── RateLimitedError             over a limit per minute; try later
     │   └── BudgetExceededError          a budget does not have room
     ├── UnavailableError             Redis did not answer; whether it was written may be unknown
+    │   └── DurabilityError              it is written, but not in time as durably as was asked
     ├── JobError                     about one job
     │   ├── JobNotFoundError             no such job for this tenant, or its record is past retention
     │   ├── JobDeadError                 it failed for good; a dead letter
@@ -136,6 +137,24 @@ class UnavailableError(PenstockError):
 
     code = "unavailable"
     retriable = True
+
+
+class DurabilityError(UnavailableError):
+    """A job was written, but no replica (or no disk) had it in time, so that a failure of the server may still undo it.
+
+    It may run all the same. The same call with the same idempotency key is safe: it finds the job, and waits anew.
+    """
+
+    code = "durability_not_reached"
+
+    def __init__(self, job_id: str, durability: str) -> None:
+        where = "no replica has" if durability == "replica" else "the disk does not have"
+        super().__init__(
+            f"job {job_id} was accepted, but {where} it yet; it may run, or be lost with the server. Repeat the call "
+            "with the same idempotency key: that gives the same job"
+        )
+        self.job_id = job_id
+        self.durability = durability
 
 
 class JobError(PenstockError):

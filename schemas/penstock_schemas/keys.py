@@ -102,7 +102,8 @@ def state_index(state: str) -> str:
 
 COUNTS = "penstock:counts"
 """Hash: jobs now ``queued``, ``scheduled``, ``running``, and ``open`` (their sum); and for each terminal state
-how many runs have ever ended in it; ``dropped``, queue entries without a job; ``memory``, thousandths of maxmemory in
+how many runs have ever ended in it; ``dropped``, queue entries without a job; ``waits``, how often producers waited
+for a replica or the disk; ``memory``, thousandths of maxmemory in
 use at ``memory_at`` (ms)."""
 
 LEDGER = "penstock:ledger"

@@ -45,7 +45,9 @@ class LuaScript(Protocol):
     def sha(self) -> str: ...
 
 
-class _Call:
+class Pending:
+    """A command that waits for its reply."""
+
     __slots__ = ("command", "reply", "script")
 
     def __init__(self, command: tuple[Encodable, ...], reply: asyncio.Future[Any], script: LuaScript | None) -> None:
@@ -74,7 +76,7 @@ class Batcher:
         self._redis = redis
         self._timeout_s = timeout_s
         self._max_batch = max_batch
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[Pending] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.round_trips = 0
         """Batches sent so far."""
@@ -94,13 +96,13 @@ class Batcher:
     def _queue(self, command: tuple[Encodable, ...], script: LuaScript | None) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Call(command, reply, script))
+        self._waiting.append(Pending(command, reply, script))
         if self._sender is None:
             self._sender = loop.create_task(self._send_all(), name="penstock-batcher")
         return reply
 
     async def _send_all(self) -> None:
-        batch: list[_Call] = []
+        batch: list[Pending] = []
         try:
             while self._waiting:
                 batch = self._take()
@@ -114,7 +116,7 @@ class Batcher:
         finally:
             self._sender = None
 
-    def _take(self) -> list[_Call]:
+    def _take(self) -> list[Pending]:
         """The calls of the next batch, in order; at least one."""
         batch = [self._waiting.popleft()]
         size = batch[0].size
@@ -125,14 +127,14 @@ class Batcher:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _lost(self, batch: list[_Call], error: Exception) -> None:
+    def _lost(self, batch: list[Pending], error: Exception) -> None:
         """Fail the calls of *batch*; those that wait too, when it is silence that was met and not a refusal."""
         _fail(batch, error)
         if isinstance(error, RedisTimeoutError | TimeoutError):
             _fail(self._waiting, error)
             self._waiting.clear()
 
-    async def _send(self, batch: list[_Call]) -> None:
+    async def _send(self, batch: list[Pending]) -> None:
         pool = self._redis.connection_pool
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -152,7 +154,8 @@ class Batcher:
         finally:
             await pool.release(connection)
 
-    async def _exchange(self, connection: AbstractConnection, batch: list[_Call]) -> None:
+    async def _exchange(self, connection: AbstractConnection, batch: list[Pending]) -> None:
+        """Carry a batch out on one connection, and answer each call. What is raised fails those not answered."""
         unknown = await self._round_trip(connection, batch, [call.command for call in batch])
         if unknown:
             unknown = await self._round_trip(connection, unknown, _with_each_text_once(unknown))
@@ -160,8 +163,8 @@ class Batcher:
             await self._round_trip(connection, unknown, [call.with_text() for call in unknown])
 
     async def _round_trip(
-        self, connection: AbstractConnection, batch: list[_Call], commands: list[tuple[Encodable, ...]]
-    ) -> list[_Call]:
+        self, connection: AbstractConnection, batch: list[Pending], commands: list[tuple[Encodable, ...]]
+    ) -> list[Pending]:
         """Send *commands* for the calls of *batch*; return those whose script Redis does not know."""
         self.round_trips += 1
         self.calls += len(commands)
@@ -169,7 +172,7 @@ class Batcher:
             await connection.send_packed_command([b"".join(map(_packed, commands))])
         except RuntimeError as error:  # so says uvloop, where asyncio and redis-py know of a lost connection
             raise RedisConnectionError("the connection was closed") from error
-        unknown: list[_Call] = []
+        unknown: list[Pending] = []
         for call in batch:
             try:
                 _answer(call, await connection.read_response())
@@ -183,7 +186,7 @@ class Batcher:
         return unknown
 
 
-def _with_each_text_once(calls: Sequence[_Call]) -> list[tuple[Encodable, ...]]:
+def _with_each_text_once(calls: Sequence[Pending]) -> list[tuple[Encodable, ...]]:
     """The commands again, the first of each script with its text: Redis knows it for those behind."""
     told: set[Encodable] = set()
     commands = []
@@ -194,12 +197,12 @@ def _with_each_text_once(calls: Sequence[_Call]) -> list[tuple[Encodable, ...]]:
     return commands
 
 
-def _answer(call: _Call, reply: Any) -> None:
+def _answer(call: Pending, reply: Any) -> None:
     if not call.reply.done():
         call.reply.set_result(reply)
 
 
-def _fail(calls: Iterable[_Call], error: BaseException) -> None:
+def _fail(calls: Iterable[Pending], error: BaseException) -> None:
     if not isinstance(error, Exception):
         error = RedisConnectionError("the connection was given up")
     for call in calls:

@@ -18,6 +18,7 @@ from penstock.cli.task_options import (
     AllowNone,
     Asked,
     Deadline,
+    DurabilityOption,
     Focus,
     IdempotencyKey,
     Instructions,
@@ -85,6 +86,7 @@ def enqueue(
 ) -> None:
     """Enqueue jobs and print their ids.
 
+    durability: DurabilityOption = None,
     What cannot be enqueued is told on standard error and makes the exit code 1; the rest is enqueued.
     """
     asked = asked_of(task, ctx.params)

@@ -16,6 +16,7 @@ from penstock.cli.show import answer_text, provenance, result_json
 from penstock.cli.task_options import (
     AllowNone,
     Deadline,
+    DurabilityOption,
     Focus,
     IdempotencyKey,
     Instructions,
@@ -71,6 +72,7 @@ def run(
 ) -> None:
     """Enqueue one job, wait for it, and print its answer alone.
 
+    durability: DurabilityOption = None,
     The answer goes to standard output; who made it, and what it took, to standard error.
     """
     if require not in _LEVELS:

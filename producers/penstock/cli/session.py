@@ -13,7 +13,7 @@ import typer
 from penstock.cli.output import Output
 from penstock.cli.parsing import When, resolved
 from penstock.producer import Producer
-from penstock_schemas.errors import UnavailableError
+from penstock_schemas.errors import DurabilityError, UnavailableError
 from penstock_schemas.results import moment
 from penstock_store.command import CommandOptions
 from penstock_store.settings import SharedSettings, config_file, exposed_password, read_settings
@@ -64,6 +64,8 @@ async def _run(options: CommandOptions, work: Work) -> int | None:
     async with Producer(settings.redis.url, tenant=settings.producer.tenant) as producer:
         try:
             return await work(Session(options, settings, out, producer))
+        except DurabilityError:
+            raise
         except UnavailableError as error:
             raise UnavailableError(f"{error.message} [{place_of(settings.redis.url)}]") from error
 

@@ -49,6 +49,12 @@ IdempotencyKey = Annotated[
     str | None, typer.Option("--idempotency-key", metavar="KEY", help="the same key gives the same job")
 ]
 
+DurabilityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--durability", metavar="HOW", help="replica: accepted once a replica has it too; fsync: once it is on disk"
+    ),
+]
 _OF_TASK = {
     "summarize": ("max_words", "style", "language", "focus"),
     "classify": ("labels", "multi_label", "allow_none"),
@@ -106,6 +112,7 @@ def _job_options(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
+        "durability": params.get("durability"),
     """A JSON object, read strictly. Raises BadParameter that names *where*."""
     try:
         value = loads_strict(text, max_bytes=Limits().request_bytes)
