@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from penstock_schemas.prices import PriceRow, read_price_row
 from penstock_schemas.results import Usage
 from penstock_worker.money.prices import PriceError, PriceTable
 
@@ -82,6 +84,48 @@ def test_tier_without_a_price_is_unknown() -> None:
     assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="no-such-tier") is None
     standard = table.price("openai/gpt-4o-mini", usage, AT)
     assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="default") == standard
+
+
+def of_the_library(model: str, usage: Usage) -> Decimal:
+    """What genai-prices itself makes of *usage*, in USD."""
+    import genai_prices
+
+    read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+    counts = genai_prices.Usage(
+        input_tokens=(usage.input_tokens or 0) + read + written,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=(usage.output_tokens or 0) + (usage.reasoning_tokens or 0),
+    )
+    return genai_prices.calc_price(counts, model, provider_id="google", genai_request_timestamp=AT).total_price
+
+
+@given(st.integers(0, 400_000), st.integers(0, 200_000), st.integers(0, 70_000))
+@example(200_000, 0, 1)
+@example(200_001, 0, 1)
+def test_a_row_prices_as_the_table_does(fresh: int, read: int, out: int) -> None:
+    """Steps for long inputs included: the row that is kept explains the whole price."""
+    usage = Usage(input_tokens=fresh, cache_read_tokens=read, output_tokens=out)
+    row = PriceTable().row("google/gemini-2.5-pro", fresh + read, AT)
+    assert row is not None
+    assert row.over_input_tokens == (200_000 if fresh + read > 200_000 else None)
+    exact = of_the_library("gemini-2.5-pro", usage).scaleb(9)
+    assert sum(row.parts(usage).values()) == exact
+    assert (
+        PriceTable().price("google/gemini-2.5-pro", usage, AT) == row.cost_nanousd(usage) == int(exact + Decimal("0.5"))
+    )
+
+
+def test_a_row_comes_back_from_its_json_with_its_digest() -> None:
+    """So that what Redis keeps is what a call was priced by; another rate is another digest."""
+    row = PriceTable({"a/b": CHEAP}).row("a/b", 1, AT)
+    assert row is not None
+    assert read_price_row(row.as_json) == row
+    assert PriceRow.model_validate_json(row.as_json).digest == row.digest
+    other = PriceTable({"a/b": {**CHEAP, "output_per_mtok": "0.61"}}).row("a/b", 1, AT)
+    assert other is not None
+    assert other.digest != row.digest
+    assert read_price_row(b"{}") is None
 
 
 def test_version_changes_with_the_overrides() -> None:

@@ -7,7 +7,9 @@ model without a price costs None, never 0.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,16 +17,14 @@ from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock_schemas.prices import CONFIGURATION, Bucket, PriceRow
 from penstock_schemas.results import Usage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelPrice
+    from genai_prices.types import ModelPrice, Tier
 
-Rule = Callable[[Usage], Decimal]
-"""From tokens to USD, exact."""
-
-_RATES: Final = {
+_RATES: Final[dict[str, Bucket]] = {
     "input_per_mtok": "input_tokens",
     "cache_read_per_mtok": "cache_read_tokens",
     "cache_write_per_mtok": "cache_write_tokens",
@@ -68,10 +68,9 @@ class Rates:
         given.setdefault("reasoning_per_mtok", given["output_per_mtok"])
         return cls(**given)
 
-    def cost_usd(self, usage: Usage) -> Decimal:
-        """The exact price of *usage*; a bucket that is unknown counts as empty."""
-        amounts = (getattr(self, key) * (getattr(usage, bucket) or 0) for key, bucket in _RATES.items())
-        return sum(amounts, Decimal(0)) / 1_000_000
+    def by_bucket(self) -> dict[Bucket, Decimal]:
+        """The same, by the bucket that each is for."""
+        return {bucket: getattr(self, key) for key, bucket in _RATES.items()}
 
 
 class PriceTable:
@@ -79,14 +78,18 @@ class PriceTable:
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """*overrides*: ``provider/model`` -> prices as in :meth:`Rates.parse`. Raises PriceError."""
-        self._overrides = {name: Rates.parse(name, raw) for name, raw in (overrides or {}).items()}
+        parsed = {name: Rates.parse(name, raw) for name, raw in (overrides or {}).items()}
+        self._overrides = {
+            name: PriceRow(ref=name, source=CONFIGURATION, usd_per_mtok=rates.by_bucket())
+            for name, rates in parsed.items()
+        }
         canonical = json.dumps(overrides or {}, sort_keys=True, default=str).encode()
         self._digest = hashlib.sha256(canonical).hexdigest()[:8]
 
     @cached_property
     def version(self) -> str:
         """Which prices these are, for the ledger: the data's version and a digest of the configured prices."""
-        return f"genai-prices/{version('genai-prices')}+{self._digest}"
+        return f"{_source()}+{self._digest}"
 
     def price(self, ref: str, usage: Usage, at: datetime, *, service_tier: str | None = None) -> int | None:
         """What *usage* costs at *ref* (``provider/model``), rounded half up to whole nano-USD, once.
@@ -97,8 +100,8 @@ class PriceTable:
         """
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        rule = self._rule(ref, at, service_tier)
-        return None if rule is None else int(rule(usage).scaleb(9) + Decimal("0.5"))
+        row = self.row(ref, _whole_input(usage), at, service_tier=service_tier)
+        return None if row is None else row.cost_nanousd(usage)
 
     def worst_case(
         self,
@@ -113,19 +116,25 @@ class PriceTable:
 
         *input_tokens* is an upper bound. None when the price is unknown.
         """
-        rule = self._rule(ref, at, service_tier)
-        if rule is None:
+        row = self.row(ref, input_tokens, at, service_tier=service_tier)
+        if row is None:
             return None
-        cost_usd = max(rule(usage) for usage in _extremes(input_tokens, max_output_tokens))
-        return int(cost_usd.scaleb(9) + Decimal("0.5"))
+        return max(row.cost_nanousd(usage) for usage in _extremes(input_tokens, max_output_tokens))
+
+    def row(self, ref: str, input_tokens: int, at: datetime, *, service_tier: str | None = None) -> PriceRow | None:
+        """The row that a call with so many input tokens, cached ones included, is priced by; None without one."""
+        if (own := self._overrides.get(ref)) is not None:
+            return own
+        listing = _listing(ref, service_tier, int(at.timestamp()) // 60)
+        return None if listing is None else listing.row(input_tokens)
 
     def knows(self, ref: str, at: datetime) -> bool:
         """Whether calls of *ref* can be priced."""
-        return self._rule(ref, at, None) is not None
+        return self.row(ref, 0, at) is not None
 
-    def _rule(self, ref: str, at: datetime, service_tier: str | None) -> Rule | None:
-        rates = self._overrides.get(ref)
-        return rates.cost_usd if rates else _table_rule(ref, service_tier, int(at.timestamp()) // 60)
+
+def _whole_input(usage: Usage) -> int:
+    return (usage.input_tokens or 0) + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
 
 
 def _extremes(input_tokens: int, output_tokens: int) -> list[Usage]:
@@ -138,11 +147,25 @@ def _extremes(input_tokens: int, output_tokens: int) -> list[Usage]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A model's prices in the table: one row for each step of the input's length."""
+
+    starts: tuple[int, ...]
+    """After how many input tokens each further row begins."""
+    rows: tuple[PriceRow, ...]
+
+    def row(self, input_tokens: int) -> PriceRow:
+        """A step reprices the whole call, and begins behind its threshold."""
+        return self.rows[bisect_left(self.starts, input_tokens)]
+
+
 @lru_cache(maxsize=1024)
-def _table_rule(ref: str, service_tier: str | None, minute: int) -> Rule | None:
-    """The table's rule for a model at one minute (Unix time // 60); None when it has none."""
+def _listing(ref: str, service_tier: str | None, minute: int) -> _Listing | None:
+    """What the table has for a model at one minute (Unix time // 60); None when it has nothing."""
     provider, _, model = ref.partition("/")
-    context = None if service_tier in _STANDARD_TIERS else {"service_tier": str(service_tier)}
+    tier = None if service_tier in _STANDARD_TIERS else str(service_tier)
+    context = None if tier is None else {"service_tier": tier}
     try:
         _, found = _snapshot().find_provider_model(model, None, provider, None)
     except LookupError:
@@ -150,22 +173,38 @@ def _table_rule(ref: str, service_tier: str | None, minute: int) -> Rule | None:
     if context and not any(variant.when == context for variant in found.price_variants or ()):
         return None  # no price for this tier, and the standard one would be wrong
     prices = found.get_prices(datetime.fromtimestamp(minute * 60, UTC), context)
+    starts = tuple(sorted({step.start for step in _steps(prices)}))
     try:
-        rates = _rates_of(prices)
+        rows = tuple(_row(ref, tier, prices, over) for over in (None, *starts))
     except ValueError:
         return None  # priced in units that a call's tokens do not give
-    return rates.cost_usd if _is_linear(prices) else lambda usage: _total_usd(prices, usage)
+    return _Listing(starts, rows)
 
 
-def _is_linear(prices: "ModelPrice") -> bool:
-    return all(value is None or isinstance(value, Decimal) for value in vars(prices).values())
+def _steps(prices: "ModelPrice") -> "list[Tier]":
+    return [step for value in vars(prices).values() for step in getattr(value, "tiers", ())]
 
 
-def _rates_of(prices: "ModelPrice") -> Rates:
-    """What a million tokens of each bucket cost, where the price has no steps."""
+def _row(ref: str, tier: str | None, prices: "ModelPrice", over: int | None) -> PriceRow:
+    """The row for inputs longer than *over*; None: for the shortest."""
+    flat = copy(prices)
+    vars(flat).update({key: _rate_over(value, over) for key, value in vars(prices).items()})
     of_none = Usage(input_tokens=0, output_tokens=0)
-    rates = {key: _total_usd(prices, of_none.model_copy(update={bucket: 1_000_000})) for key, bucket in _RATES.items()}
-    return Rates(**rates)
+    rates = {b: _total_usd(flat, of_none.model_copy(update={b: 1_000_000})) for b in _RATES.values()}
+    return PriceRow(ref=ref, source=_source(), tier=tier, over_input_tokens=over, usd_per_mtok=rates)
+
+
+def _rate_over(value: Any, over: int | None) -> Any:
+    """A price without its steps, for inputs longer than *over*."""
+    if not hasattr(value, "tiers"):
+        return value
+    begun = [step.price for step in value.tiers if over is not None and step.start <= over]
+    return begun[-1] if begun else value.base
+
+
+@cache
+def _source() -> str:
+    return f"genai-prices/{version('genai-prices')}"
 
 
 def _total_usd(prices: "ModelPrice", usage: Usage) -> Decimal:
