@@ -28,6 +28,11 @@ class JobOptions(TypedDict, total=False):
     """Attempts that may fail, 1 to 20; 5 if left out."""
     max_cost_usd: str | Decimal
     """The most that all its calls may cost; no bound of its own if left out."""
+    max_total_tokens: int
+    """The most tokens, input and output, that all its calls may take together; no bound of its own if left out."""
+    user: str
+    """On whose behalf: 1 to 128 of A-Z, a-z, 0-9 and ``_.@+|=-``; the producer's own if left out. Budgets, limits and
+    the ledger count by user within a tenant."""
     on_failure: Literal["degrade", "dead_letter"]
     """When no model gives an answer; ``degrade`` if left out."""
     stream: bool
@@ -58,6 +63,8 @@ class ProducerOptions(TypedDict, total=False):
 
     tenant: str
     """Whose jobs it enqueues and sees: 1 to 64 of A-Z, a-z, 0-9, ``_`` and ``-``; ``default`` if left out."""
+    user: str | None
+    """On whose behalf its jobs are that name no other; None, or left out: nobody's in particular."""
     limits: Limits
     """What a request may be at most."""
     retention: Retention

@@ -85,24 +85,26 @@ class Producer:
         url: str = "redis://localhost:6379/0",
         *,
         tenant: str = "default",
+        user: str | None = None,
         limits: Limits | None = None,
         retention: Retention | None = None,
         timeout_s: float = TIMEOUT_S,
-    ) -> None:
         durability: Durability = "none",
+    ) -> None:
         check_name(tenant, "tenant")
         if not 0 < timeout_s < math.inf:
             raise ConfigurationError("timeout_s", "must be a number of seconds above 0")
-        self.tenant = tenant
         if durability not in DURABILITIES:
             raise ConfigurationError("durability", f"must be one of {', '.join(DURABILITIES)}")
+        self.tenant = tenant
         self._limits = limits or Limits()
         self._retention = retention or Retention()
         self._listener = connect(url, max_connections=1, timeout_s=timeout_s, blocking=True)
         self.link = Link(connect(url, max_connections=1, timeout_s=timeout_s, blocking=True), timeout_s)
-        self.watcher = Watcher(self._listener)
         self.durable_links = DurableLinks(url, timeout_s, durability)
-        self._plain = check_options(tenant, {})
+        self.watcher = Watcher(self._listener)
+        self._usual: JobOptions = {} if user is None else {"user": user}
+        self._plain = check_options(tenant, self._usual)
 
     @classmethod
     def connect(cls, url: str = "redis://localhost:6379/0", **options: Unpack[ProducerOptions]) -> Self:
@@ -123,26 +125,26 @@ class Producer:
     async def aclose(self) -> None:
         """Close the connections. Whoever still waits for a job gets a RuntimeError. A repeat does nothing."""
         await self.link.aclose()
+        await self.durable_links.aclose()
         await self.watcher.aclose()
         await self._listener.aclose()
-        await self.durable_links.aclose()
 
     async def enqueue(
         self,
         asked: TaskInput[OutputT],
         *,
         idempotency_key: str | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> JobHandle[OutputT]:
-        durability: Durability | None = None,
         """Accept a job, or give the one that *idempotency_key* named before.
 
-        The key (1 to 255 characters of printable ASCII, the tenant's own) is known while its job is open and
-        for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not (and
         *durability*: ``replica`` waits until a replica has the job too, ``fsync`` until it is on the primary's disk
         (Redis 7.2 or Valkey, with an append-only file), each for half of ``timeout_s`` at most; None: the producer's.
         It is no part of the request. Raises DurabilityError when that is not reached in time: the job may exist.
 
+        The key (1 to 255 characters of printable ASCII, the tenant's own) is known while its job is open and
+        for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not (and
         also when its result is past its own retention: then the job is not found any more).
         Raises IdempotencyConflictError for the same key with another request, QueueFullError, a RequestError
         that names the field at fault, UnavailableError. Nothing is half-written.
@@ -151,9 +153,9 @@ class Producer:
         """
         check_idempotency_key(idempotency_key)
         checked = check_request(asked, self._envelope(options), self._limits)
+        link = self.durable_links.get(durability)
         try:
             reply = await (link or self.link).call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
-        link = self.durable_links.get(durability)
         except UnavailableError as error:
             raise _refusal(error) from error.__cause__
         return self._accepted(reply, asked) if link is None else self._reached(reply, asked, link)
@@ -163,9 +165,9 @@ class Producer:
         asked: Sequence[TaskInput[OutputT]],
         *,
         idempotency_keys: Sequence[str | None] | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> list[JobHandle[OutputT]]:
-        durability: Durability | None = None,
         """Accept many jobs in a few round trips; the handles come in the order of *asked*.
 
         *idempotency_keys*, if given, has one (or None) for each; *durability* as for :meth:`enqueue`. All are
@@ -178,9 +180,9 @@ class Producer:
         if len(given) != len(asked):
             raise InvalidRequestError("must have one for each job", field="idempotency_keys")
         checked = await self._check_many(asked, given, self._envelope(options))
+        link = self.durable_links.get(durability)
         outcomes: list[JobHandle[OutputT] | Exception] = []
         for start in range(0, len(checked), _PART):
-        link = self.durable_links.get(durability)
             part = slice(start, start + _PART)
             outcomes += await self._send_part(asked[part], checked[part], given[part], link)
             if isinstance(outcomes[-1], UnavailableError):
@@ -194,9 +196,9 @@ class Producer:
         *,
         timeout_s: float | None = None,
         idempotency_key: str | None = None,
+        durability: Durability | None = None,
         **options: Unpack[JobOptions],
     ) -> JobResult[OutputT]:
-        durability: Durability | None = None,
         """Enqueue and wait for the result. Raises what :meth:`enqueue` and :meth:`JobHandle.result` raise."""
         job = await self.enqueue(asked, idempotency_key=idempotency_key, durability=durability, **options)
         return await job.result(timeout_s=timeout_s)
@@ -222,7 +224,9 @@ class Producer:
         return _found(job_id, found)
 
     def _envelope(self, options: JobOptions) -> Envelope:
-        return check_options(self.tenant, options) if options else self._plain
+        if not options:
+            return self._plain
+        return check_options(self.tenant, {**options, **self._usual} if options.get("user") is None else options)
 
     async def _check_many(
         self, asked: Sequence[TaskInput[Any]], given: Sequence[str | None], envelope: Envelope
@@ -262,10 +266,6 @@ class Producer:
         except (RequestError, DurabilityError) as error:
             return error
 
-    def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
-        code, about = reply
-        if code == 2:
-            raise IdempotencyConflictError(about.decode())
     def _reached(self, reply: Any, asked: TaskInput[OutputT], link: DurableLink) -> JobHandle[OutputT]:
         said, reached = reply
         job = self._accepted(said, asked)
@@ -273,6 +273,10 @@ class Producer:
             raise DurabilityError(job.id, link.durability)
         return job
 
+    def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
+        code, about = reply
+        if code == 2:
+            raise IdempotencyConflictError(about.decode())
         if code == 3:
             told = f"{about} jobs are open, the bound is {self._limits.queued_jobs}"
             raise QueueFullError(told, retry_after_s=_LATER_S)

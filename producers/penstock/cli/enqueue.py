@@ -27,6 +27,7 @@ from penstock.cli.task_options import (
     Language,
     MaxAttempts,
     MaxCost,
+    MaxTotalTokens,
     MaxWords,
     Metadata,
     MultiLabel,
@@ -34,6 +35,7 @@ from penstock.cli.task_options import (
     Schema,
     Style,
     TaskName,
+    User,
     asked_of,
     json_object,
 )
@@ -80,13 +82,15 @@ def enqueue(
     deadline: Deadline = None,
     max_attempts: MaxAttempts = None,
     max_cost: MaxCost = None,
+    max_total_tokens: MaxTotalTokens = None,
+    user: User = None,
     on_failure: OnFailure = None,
     metadata: Metadata = None,
+    durability: DurabilityOption = None,
     idempotency_key: IdempotencyKey = None,
 ) -> None:
     """Enqueue jobs and print their ids.
 
-    durability: DurabilityOption = None,
     What cannot be enqueued is told on standard error and makes the exit code 1; the rest is enqueued.
     """
     asked = asked_of(task, ctx.params)

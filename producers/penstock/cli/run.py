@@ -25,6 +25,7 @@ from penstock.cli.task_options import (
     Language,
     MaxAttempts,
     MaxCost,
+    MaxTotalTokens,
     MaxWords,
     Metadata,
     MultiLabel,
@@ -32,6 +33,7 @@ from penstock.cli.task_options import (
     Schema,
     Style,
     TaskName,
+    User,
     asked_of,
 )
 from penstock.cli.text import one_line
@@ -66,13 +68,15 @@ def run(
     deadline: Deadline = None,
     max_attempts: MaxAttempts = None,
     max_cost: MaxCost = None,
+    max_total_tokens: MaxTotalTokens = None,
+    user: User = None,
     on_failure: OnFailure = None,
     metadata: Metadata = None,
+    durability: DurabilityOption = None,
     idempotency_key: IdempotencyKey = None,
 ) -> None:
     """Enqueue one job, wait for it, and print its answer alone.
 
-    durability: DurabilityOption = None,
     The answer goes to standard output; who made it, and what it took, to standard error.
     """
     if require not in _LEVELS:

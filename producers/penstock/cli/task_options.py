@@ -38,6 +38,10 @@ MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", metavar="N", 
 MaxCost = Annotated[
     str | None, typer.Option("--max-cost", metavar="USD", help="the most that a job's calls may cost, such as 0.02")
 ]
+MaxTotalTokens = Annotated[
+    int | None, typer.Option("--max-total-tokens", metavar="N", help="the most tokens that a job's calls may take")
+]
+User = Annotated[str | None, typer.Option("--user", metavar="ID", help="on whose behalf, such as ann@example.com")]
 OnFailure = Annotated[
     str | None,
     typer.Option("--on-failure", metavar="HOW", help="degrade (an answer of no model, labelled so) or dead_letter"),
@@ -45,16 +49,16 @@ OnFailure = Annotated[
 Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="a note kept with the job; repeatable")
 ]
-IdempotencyKey = Annotated[
-    str | None, typer.Option("--idempotency-key", metavar="KEY", help="the same key gives the same job")
-]
-
 DurabilityOption = Annotated[
     str | None,
     typer.Option(
         "--durability", metavar="HOW", help="replica: accepted once a replica has it too; fsync: once it is on disk"
     ),
 ]
+IdempotencyKey = Annotated[
+    str | None, typer.Option("--idempotency-key", metavar="KEY", help="the same key gives the same job")
+]
+
 _OF_TASK = {
     "summarize": ("max_words", "style", "language", "focus"),
     "classify": ("labels", "multi_label", "allow_none"),
@@ -105,14 +109,16 @@ def _job_options(params: Mapping[str, Any]) -> dict[str, Any]:
         "deadline_s": duration_s(params["deadline"]) if params.get("deadline") else None,
         "max_attempts": params.get("max_attempts"),
         "max_cost_usd": params.get("max_cost"),
+        "max_total_tokens": params.get("max_total_tokens"),
+        "user": params.get("user"),
         "on_failure": params.get("on_failure"),
+        "durability": params.get("durability"),
         "metadata": key_values(params["metadata"], "--metadata") if params.get("metadata") else None,
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
-        "durability": params.get("durability"),
     """A JSON object, read strictly. Raises BadParameter that names *where*."""
     try:
         value = loads_strict(text, max_bytes=Limits().request_bytes)
