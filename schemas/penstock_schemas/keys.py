@@ -150,3 +150,8 @@ def worker(worker_id: str) -> str:
 
 WORKERS = "penstock:workers"
 """Sorted set, expiring: worker ids -> when their reports expire, ms."""
+def mark(worker_id: str) -> str:
+    """String, expiring: how many marks a worker has left; it knows the number, and so when Redis was rewound."""
+    return f"penstock:mark:{worker_id}"
+
+

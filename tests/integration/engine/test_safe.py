@@ -368,22 +368,62 @@ async def test_corrupt_content_ends_that_job_and_stops_no_other(
     await until(lambda: _is_empty(arq_redis))
 
 
-async def test_a_redis_that_lost_its_state_is_noticed(
-    arq_redis: ArqRedis, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A flush, an empty restart, another server: the marker is another one."""
+async def _marked_worker(start: Start, arq_redis: ArqRedis, **options: Any) -> tuple[Worker, bytes]:
+    """A worker whose source wants to know, after it has left its second mark; and the key of its marks."""
 
     async def handle(ctx: dict[Any, Any], lease: Lease) -> None: ...
 
-    worker = await start(source=FairQueues(handler=handle, start_lua="local function start() end"))
-    await until(lambda: arq_redis.exists(keys.GENERATION))
-    assert worker.heartbeat is not None
-    seen_at = worker.heartbeat.renewed_at or 0.0
-    await until(lambda: (worker.heartbeat.renewed_at or 0.0) > seen_at + 0.5)  # it has seen the marker, and again
-    assert worker.heartbeat.states_lost == 0
+    source = FairQueues(handler=handle, start_lua="local function start() end")
+    worker = await start(source=source, heartbeat_s=0.2, **options)
+
+    async def mark() -> bytes | None:
+        found = [key async for key in arq_redis.scan_iter(keys.mark("*"))]
+        return found[0] if found and int(await arq_redis.get(found[0])) >= 2 else None
+
+    key = await until(mark)
+    assert key is not None and worker.states_lost == 0
+    return worker, key
+
+
+async def test_a_redis_that_lost_its_state_is_noticed(
+    arq_redis: ArqRedis, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flush, an empty restart, another server: its name is another one."""
+    told: list[bool] = []
+    worker, _ = await _marked_worker(start, arq_redis, on_new_server=told.append)
     await arq_redis.flushdb()
-    await until(lambda: worker.heartbeat.states_lost == 1)
-    assert "state_lost" in caplog.text
+    await until(lambda: worker.states_lost == 1)
+    assert "state_lost" in caplog.text and told == [True]
+
+
+async def test_a_redis_that_was_rewound_is_noticed(arq_redis: ArqRedis, start: Start) -> None:
+    """The same dataset, but what this worker wrote last is not in it."""
+    worker, key = await _marked_worker(start, arq_redis)
+    await arq_redis.set(key, 1)
+    await until(lambda: worker.states_lost == 1)
+
+
+async def test_leases_are_renewed_on_a_full_redis(arq_redis: ArqRedis, start: Start) -> None:
+    """Beyond its limit of memory, where plain writes are refused."""
+    gate = Gate()
+    worker = await start(gate.function(), lease_s=2.0, heartbeat_s=0.2)
+    await arq_redis.enqueue_job("work", _job_id="held")
+    await soon(gate.started)
+    marked, _ = await _marked_worker(start, arq_redis)
+    await arq_redis.config_set("maxmemory", 1)
+    try:
+        full_at = time.monotonic()
+        await until(lambda: min(_beat_at(worker), _beat_at(marked)) > full_at + 0.5)
+        assert worker.jobs_lost == 0 and all(lease.trusted for lease in worker.held.values())
+    finally:
+        await arq_redis.config_set("maxmemory", 0)
+    gate.open.set()
+
+
+def _beat_at(worker: Worker) -> float:
+    """When Redis last answered its heartbeat."""
+    assert worker.heartbeat is not None
+    return worker.heartbeat.renewed_at or 0.0
 
 
 async def test_an_idle_worker_asks_rarely(start: Start) -> None:

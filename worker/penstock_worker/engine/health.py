@@ -58,7 +58,7 @@ def health(worker: Worker) -> Health:
         jobs_retried=worker.jobs_retried,
         jobs_lost=worker.jobs_lost,
         jobs_refused=worker.jobs_refused,
-        states_lost=0 if beat is None else beat.states_lost,
+        states_lost=worker.states_lost,
         redis_contact_age_s=None if age_s is None else round(age_s, 3),
     )
 

@@ -6,24 +6,24 @@
 3. A lease that was renewed is trusted until the renewal was *sent* + the lease - a margin: an answer that
    comes late makes no lease longer.
 4. Leases that are someone else's by now are told to the loop.
-5. A marker in Redis is looked at with every beat, where the worker's source keeps one: when it is another than
-   before, Redis has lost its state (an empty restart, a flush, another server), which is said aloud and counted.
+5. With every beat it looks whether Redis is the one that it was (``generation``), where the worker's source wants it;
+   a change is told to the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from penstock_store.scripts import load_script
+from penstock_worker.engine.generation import Change, Generation
 from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.links import sentinels
 from penstock_worker.engine.sources import TRUST_MARGIN
@@ -33,11 +33,13 @@ logger = logging.getLogger(__name__)
 _RENEW = load_script("penstock_worker.engine", "renew")
 _MOST = 1000
 _AGAIN_S = 0.5
-_MARKER_KEPT_S = 86_400
 
 
 class Heartbeat:
-    """*held* is the worker's table of leases, read by the thread; *lost* is called in the loop."""
+    """*held* is the worker's table of leases, read by the thread; *lost* and *changed* are called in the loop.
+
+    *changed* None: nobody wants to know whether Redis is the one that it was.
+    """
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Heartbeat:
         lease_s: float,
         interval_s: float,
         stall_bound_s: float,
-        marker_key: str | None = None,
+        changed: Callable[[Change], None] | None = None,
     ) -> None:
         self._held = held
         self._lost = lost
@@ -56,15 +58,13 @@ class Heartbeat:
         self._lease_s = lease_s
         self._interval_s = interval_s
         self._stall_bound_s = stall_bound_s
-        self._marker_key = marker_key
-        self._marker: bytes | None = None
+        self._changed = changed
+        self._generation = Generation()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop_seen_at = 0.0
         self.renewed_at: float | None = None
         """When Redis last answered the heartbeat, by ``time.monotonic``; None before the first."""
-        self.states_lost = 0
-        """How often Redis was found to have lost its state."""
 
     def start(self) -> None:
         """Start the thread, for the running loop."""
@@ -99,7 +99,7 @@ class Heartbeat:
         if not self._loop_lives():
             return True
         try:
-            self._look_at_marker(client)
+            self._look_at_generation(client)
             self._renew(client, [lease for lease in self._held.copy().values() if not lease.released])
         except (RedisError, OSError) as error:
             logger.warning("leases could not be renewed: %s", error)
@@ -109,19 +109,16 @@ class Heartbeat:
             return False
         return True
 
-    def _look_at_marker(self, client: redis.Redis) -> None:
-        if self._marker_key is None:
+    def _look_at_generation(self, client: redis.Redis) -> None:
+        if self._changed is None:
             return
-        fresh = secrets.token_hex(8).encode()
-        with client.pipeline(transaction=False) as pipe:
-            pipe.set(self._marker_key, fresh, nx=True, get=True)
-            pipe.expire(self._marker_key, _MARKER_KEPT_S)  # of no use once no worker looks at it
-            found: Any = pipe.execute()[0]
-        marker = fresh if found is None else bytes(found)
-        if self._marker is not None and marker != self._marker:
-            self.states_lost += 1
-            logger.error("state_lost: Redis is not the one it was; what it held is gone or older than it was")
-        self._marker = marker
+        try:
+            change = self._generation.look(client)
+        except ResponseError as error:  # it takes no writes now, or not this one: leases go first
+            logger.warning("whether Redis is the one that it was cannot be told: %s", error)
+            return
+        if change is not None:
+            self._loop.call_soon_threadsafe(self._changed, change)
 
     def _loop_lives(self) -> bool:
         try:

@@ -29,6 +29,7 @@ from penstock_store.batcher import Batcher
 from penstock_worker.engine import closing
 from penstock_worker.engine.aborts import Aborts
 from penstock_worker.engine.endings import Endings
+from penstock_worker.engine.generation import Change
 from penstock_worker.engine.heartbeat import Heartbeat
 from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.links import blocking_client
@@ -57,6 +58,7 @@ class Worker(arq.worker.Worker):
         None for arq's ``job_completion_wait``
     :param stall_bound_s: after how long a silent event loop is taken for hung and its jobs are left to other workers
     :param on_refused: called with each lease whose end was refused, since someone else holds the job by now
+    :param on_new_server: called when another server answers than before, with whether state is known to be lost
     """
 
     __signature__: ClassVar[inspect.Signature]
@@ -71,6 +73,7 @@ class Worker(arq.worker.Worker):
         drain_s: float | None = None,
         stall_bound_s: float = 30.0,
         on_refused: Callable[[Lease], None] | None = None,
+        on_new_server: Callable[[bool], None] | None = None,
         **arq_options: Any,
     ) -> None:
         if not 0 < heartbeat_s <= lease_s / 3:
@@ -86,12 +89,15 @@ class Worker(arq.worker.Worker):
         self.heartbeat_s = heartbeat_s
         self.stall_bound_s = stall_bound_s
         self.on_refused = on_refused
+        self.on_new_server = on_new_server
         self.stopping = False
         """Set by the first signal: nothing is started any more."""
         self.jobs_lost = 0
         """Jobs cancelled since their lease was someone else's."""
         self.jobs_refused = 0
         """Results that were dropped since the lease was lost by the time they were there."""
+        self.states_lost = 0
+        """How often Redis was found to have lost what it held, or a part of it."""
         self.slots = Slots(self)
         self.held = self.slots.held
         """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
@@ -137,7 +143,7 @@ class Worker(arq.worker.Worker):
             lease_s=self.lease_s,
             interval_s=self.heartbeat_s,
             stall_bound_s=self.stall_bound_s,
-            marker_key=keys.GENERATION if self.source.handler is not None else None,
+            changed=self._server_changed if self.source.handler is not None else None,
         )
         waker = self.idle.waker = Waker(self.pool, self._keys_changed)
         self.heartbeat.start()
@@ -220,6 +226,17 @@ class Worker(arq.worker.Worker):
         await self.pool.connection_pool.disconnect(inuse_connections=False)
         await asyncio.sleep(self._away_s)
         self._away_s = min(2 * self._away_s, _AWAY_S[1])
+
+    def _server_changed(self, change: Change) -> None:
+        if change.lost:
+            self.state_lost("all that it held, or the last of it, is gone")
+        if self.on_new_server is not None:
+            self.on_new_server(change.lost)
+
+    def state_lost(self, what: str) -> None:
+        """Count and say that Redis has lost state."""
+        self.states_lost += 1
+        logger.error("state_lost: Redis is not the one that it was: %s", what)
 
     def _refused(self, lease: Lease) -> None:
         self.jobs_refused += 1
