@@ -41,6 +41,7 @@ SECTIONS: dict[str, tuple[Listed, ...]] = {
     "Money": (Listed("costs", "What was spent, by day, tenant, task, model or prompt", "penstock.cli.costs:app"),),
     "Running": (
         Listed("worker", "Run a worker, or several processes of it", extra="worker"),
+        Listed("prompts", "check | lock   prompts do not change once they are released", extra="worker"),
         Listed("workers", "Those that live", "penstock.cli.workers:app"),
         Listed("health", "Ask a worker on this machine whether it is well", "penstock.cli.health:app"),
         Listed("pause", "Let a lane, a tenant or a task wait; or list what is paused", "penstock.cli.pauses:pause_app"),

@@ -29,7 +29,7 @@ def test_each_part_brings_what_the_catalog_says() -> None:
     import typer
 
     elsewhere = [name for name, entry in catalog.LISTED.items() if entry.module is None]
-    assert set(elsewhere) == {"worker", "simulator", "redis", "demo"}
+    assert set(elsewhere) == {"worker", "prompts", "simulator", "redis", "demo"}
     assert all(isinstance(catalog.load(name), typer.Typer) for name in elsewhere)
 
 
@@ -37,6 +37,7 @@ def test_each_part_brings_what_the_catalog_says() -> None:
     ("name", "library", "extra"),
     [
         ("worker", "penstock_worker", "worker"),
+        ("prompts", "penstock_worker", "worker"),
         ("worker", "arq", "worker"),
         ("simulator", "penstock_simulator", "simulator"),
         ("simulator", "httptools", "simulator"),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock_schemas.errors import ConfigurationError
+from penstock_worker.prompts.lock import check_locked
 
 _PARTS = re.compile(r"\A\[system\]\n(?P<system>.+?)\n+\[user\]\n(?P<user>.+?)\n*\Z", re.DOTALL)
 VARIABLE = re.compile(r"\{\{([a-z_]+)\}\}")
@@ -64,7 +65,18 @@ def _fenced(text: str, marker: Callable[[], str]) -> str:
 
 
 def load_prompt(folder: Path, name: str) -> Prompt:
-    """Read ``<name>.md`` in *folder*. Raises ConfigurationError if it is missing or malformed."""
+    """Read ``<name>.md`` in *folder*.
+
+    Raises ConfigurationError if it is missing or malformed, or has another text than the one that was released under
+    its name (see :mod:`~penstock_worker.prompts.lock`).
+    """
+    prompt = read_prompt(folder, name)
+    check_locked(folder, name, prompt.digest)
+    return prompt
+
+
+def read_prompt(folder: Path, name: str) -> Prompt:
+    """Read ``<name>.md`` in *folder*, released or not. Raises ConfigurationError if it is missing or malformed."""
     key = f"prompt {name}"
     if not _NAME.fullmatch(name):
         raise ConfigurationError(key, "a prompt is named name@version, as in summarize@1")
