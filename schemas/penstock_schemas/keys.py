@@ -86,6 +86,11 @@ def journal(job_id: str) -> str:
     return f"penstock:journal:{job_id}"
 
 
+def parts(job_id: str) -> str:
+    """Hash: of a job that is worked on in parts its plan, and the texts of the parts' answers by call id."""
+    return f"penstock:parts:{job_id}"
+
+
 def events(job_id: str) -> str:
     """Stream: the job's events."""
     return f"penstock:events:{job_id}"
@@ -107,16 +112,48 @@ for a replica or the disk; ``memory``, thousandths of maxmemory in
 use at ``memory_at`` (ms)."""
 
 LEDGER = "penstock:ledger"
-"""Stream: one entry per provider call, append-only."""
+"""Stream: one entry per provider call, append-only; trimmed from its old end once that is rolled up."""
+
+PRICES = "penstock:prices"
+"""Hash: digest -> ``<ms> <JSON>``, each row of a price table that a call was priced by, and since when it is known."""
+
+DOUBTS = "penstock:doubts"
+"""Sorted set: ``<job>:<call>`` of calls whose charge is in doubt -> when that was first written down, ms."""
+
+
+def doubt(call: str) -> str:
+    """String, expiring: what is known of a call whose charge is in doubt, JSON."""
+    return f"penstock:doubt:{call}"
 
 
 AUDIT = "penstock:audit"
 """Stream: what people did by hand (replay, purge, pause, resume): who, when, to which; capped."""
 
 
+BUDGETS = "penstock:budgets"
+"""Hash: the limits, scope -> JSON; beside them what scripts must know of budgets at the same moment: ``file:<scope>``,
+the limits of the workers' configuration, ``file`` where they were told; ``open:<scope>``, until when (ms) the cost
+breaker of a prompt or route keeps calls back; ``bound:<task>``, what one call of a task may take at most."""
+
+
 def budget(scope: str, window: str) -> str:
-    """Hash: limit, spent, held, uncertain; nano-USD and tokens."""
+    """Hash: spent, held, uncertain, overrun and calls of a scope in one window; nano-USD and tokens."""
     return f"penstock:budget:{scope}:{window}"
+
+
+def trail(scope: str) -> str:
+    """Hash, expiring: what a prompt, a route or a tenant spent in this window and in those before."""
+    return f"penstock:trail:{scope}"
+
+
+def alerted(window: str) -> str:
+    """Set, expiring: the alerts that were told in a window."""
+    return f"penstock:alerted:{window}"
+
+
+def ended(window: str) -> str:
+    """Hash, expiring: how the jobs of each task ended in a window, ``<task>:succeeded`` and ``<task>:degraded``."""
+    return f"penstock:ended:{window}"
 
 
 def breaker(target: str) -> str:
@@ -135,12 +172,27 @@ def slots(target: str) -> str:
 
 
 def cache(tenant: str, digest: str) -> str:
-    """String: a validated answer to an equal request of the same tenant."""
+    """String, expiring: a validated answer to an equal request of the same tenant, JSON."""
     return f"penstock:cache:{tenant}:{digest}"
+
+
+def flight(tenant: str, digest: str) -> str:
+    """Hash, expiring: the call that equal jobs of a tenant make together: who leads, and then the answer."""
+    return f"penstock:flight:{tenant}:{digest}"
+
+
+def waiting(flight_key: str) -> str:
+    """Sorted set beside a flight, expiring: ids of the jobs that wait for it -> since when, ms."""
+    return f"{flight_key}:waiting"
 
 
 GENERATION = "penstock:generation"
 """String, random, kept while workers look at it: when it changes, Redis has lost what it held."""
+
+
+def mark(worker_id: str) -> str:
+    """String, expiring: how many marks a worker has left; it knows the number, and so when Redis was rewound."""
+    return f"penstock:mark:{worker_id}"
 
 
 def worker(worker_id: str) -> str:
@@ -150,8 +202,3 @@ def worker(worker_id: str) -> str:
 
 WORKERS = "penstock:workers"
 """Sorted set, expiring: worker ids -> when their reports expire, ms."""
-def mark(worker_id: str) -> str:
-    """String, expiring: how many marks a worker has left; it knows the number, and so when Redis was rewound."""
-    return f"penstock:mark:{worker_id}"
-
-

@@ -134,6 +134,19 @@ class JobFailure(Contract):
     """Code of the last attempt's error, such as ``throttled``; None when there was none."""
 
 
+class Reused(Contract):
+    """Where an answer came from that this job did not pay for."""
+
+    kind: Literal["cache", "single_flight"]
+    """``cache``: an equal request was answered before. ``single_flight``: equal jobs were there at once, and one made
+    the call for all of them."""
+    job_id: str
+    """The job that made the call and paid for it."""
+    made_at: AwareDatetime
+    would_have_cost_nanousd: int | None
+    """What that job's run cost; None when a price is unknown."""
+
+
 class JobResult(Contract, Generic[OutputT]):
     """The result of a job that succeeded or degraded.
 
@@ -165,6 +178,8 @@ class JobResult(Contract, Generic[OutputT]):
     uncertain_nanousd: int = 0
     """The most that calls whose outcome is unknown may have cost besides; 0 when there were none."""
     cache_hit: bool = False
+    """Whether the answer was there already: ``reused`` says from where."""
+    reused: Reused | None = None
     created_at: AwareDatetime
     started_at: AwareDatetime
     """When the attempt that ended this run was started."""

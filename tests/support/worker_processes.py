@@ -15,6 +15,7 @@ def write_config(
     *,
     targets: Sequence[str] = ("openai/gpt-4o-mini",),
     limits: Mapping[str, float] | None = None,
+    route: Mapping[str, Any] | None = None,
     **worker: Any,
 ) -> Path:
     """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks."""
@@ -23,7 +24,7 @@ def write_config(
         "worker": {"concurrency": 10, **worker},
         "providers.openai": {"kind": "openai", "base_url": base_url, "allow_private": True},
         "providers.openai.limits": dict(limits or {}),
-        "routes.default": {"targets": list(targets)},
+        "routes.default": {"targets": list(targets), **(route or {})},
     }
     # JSON's scalars and lists are TOML's, too.
     lines = [

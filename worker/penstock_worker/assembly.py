@@ -63,6 +63,8 @@ def make_routes(settings: Settings, config_folder: Path) -> Routes:
             temperature=section.temperature,
             fallback=section.fallback != "none",
             prompt=load_prompt(config_folder / "prompts", section.prompt) if section.prompt else None,
+            cache_s=section.cache_s,
+            single_flight=section.single_flight,
         )
         for name, section in settings.routes.items()
     }

@@ -25,6 +25,7 @@ from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.costing import Costing
 from penstock_worker.money.prices import PriceTable
 from penstock_worker.presence import present
+from penstock_worker.reuse.sharing import Sharing
 from penstock_worker.settings import Settings, health_port
 
 log = structlog.get_logger("penstock.worker")
@@ -46,9 +47,10 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     redis = connect(settings.redis.url, max_connections=1)
     batcher = Batcher(redis)
     store = AttemptStore(batcher, make_policy(settings))
+    pipeline = Pipeline(Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader))
     attempts = Attempts(
         store=store,
-        pipeline=Pipeline(Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader)),
+        run=Sharing(batcher, pipeline.run).run,
         tasks=tasks,
         routes=routes,
         keep_dead_s=section.dead_letter_days * 86_400,

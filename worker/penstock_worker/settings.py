@@ -165,6 +165,10 @@ class RouteSection(Section):
     """``"none"`` forbids the task's fallback; None, or its name, allows it."""
     max_output_tokens: int = Field(default=1024, ge=1, le=200_000)
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    cache_s: Positive | None = None
+    """How long an answer without a doubt is kept for equal requests of the same tenant; None: it is not."""
+    single_flight: bool = False
+    """Equal jobs of a tenant that are there at once make one call, paid by the one that makes it."""
 
 
 class PriceSection(Section):

@@ -3,7 +3,8 @@ Include: a job's record, and what every change of it shares.
 
 The record is a hash of short values: v, tenant, lane, task, state, run, attempt, calls, created_at, due_at,
 idem_ms, keep_ms, keep_dead_ms; where they apply started_at, ended_at, deadline_at, deadline_ms, idem (a key),
-target, place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel,
+target, user, hold (what budgets hold for it: the include "budget"), place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel, called (what
+it is about to wait for is there),
 cost_nanousd, uncertain_nanousd, replayed_by (an action's id); and at the end result or failure, as JSON. All times
 are ms.
 ]]
@@ -17,7 +18,7 @@ end
 -- The keys of one job.
 local function keys_of(job_id)
   return {record = KEY.record .. job_id, request = KEY.request .. job_id, journal = KEY.journal .. job_id,
-    events = KEY.events .. job_id}
+    events = KEY.events .. job_id, parts = KEY.parts .. job_id}
 end
 
 local function queue_of(lane, tenant)
@@ -41,12 +42,24 @@ local function tell_state(job_id, tenant, task, run, from, to, now, data)
   tell(job_id, run, to, now, data)
 end
 
+-- Free what budgets still hold for a job: hold is the record's field of that name.
+local function release_hold(record, hold)
+  for key, left in pairs(cjson.decode(hold)) do
+    if redis.call("EXISTS", key) == 1 then
+      if left[1] ~= "0" then redis.call("HINCRBY", key, "held", "-" .. left[1]) end
+      if left[2] ~= "0" then redis.call("HINCRBY", key, "tokens_held", "-" .. left[2]) end
+    end
+  end
+  redis.call("HDEL", record, "hold")
+end
+
 -- End a run: state, time, counts, index, event, and how long what is left of it is kept.
 local function record_end(job_id, state, now, data)
   local at = keys_of(job_id)
   local row = redis.call("HMGET", at.record, "tenant", "task", "run", "state", "idem", "idem_ms",
-    state == "dead" and "keep_dead_ms" or "keep_ms")
-  local tenant, task, run, from, idem, idem_ms, keep_ms = unpack(row)
+    state == "dead" and "keep_dead_ms" or "keep_ms", "hold")
+  local tenant, task, run, from, idem, idem_ms, keep_ms, hold = unpack(row)
+  if hold then release_hold(at.record, hold) end
   redis.call("HSET", at.record, "state", state, "ended_at", now)
   redis.call("HINCRBY", KEY.COUNTS, "open", -1)
   if state == "dead" or state == "degraded" then redis.call("ZADD", KEY.state_index .. state, now, job_id) end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from penstock_store.scripts import load_include
 from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt, NewerVersionError, read_attempt
 from penstock_worker.attempt.outcome import Cancelled, Dead, HandBack, Lost, Outcome, Retry
-from penstock_worker.attempt.pipeline import Pipeline
 from penstock_worker.attempt.store import AttemptStore
 from penstock_worker.attempt.writing import bury, end, write
 from penstock_worker.engine.lease import POISON_DEATHS, Lease
@@ -47,7 +46,8 @@ class Attempts:
     """Runs attempts: the handler of the engine's fair queues."""
 
     store: AttemptStore
-    pipeline: Pipeline
+    run: Callable[[Attempt], Awaitable[Outcome]]
+    """Works an attempt out; raises only what cancels it."""
     tasks: dict[str, Task[Any]]
     routes: Routes
     keep_dead_s: float
@@ -98,7 +98,7 @@ class Attempts:
         work = asyncio.current_task()
         assert work is not None
         try:
-            return await self.pipeline.run(attempt)
+            return await self.run(attempt)
         except asyncio.CancelledError:
             work.uncancel()
             return _cut_short(attempt.lease)

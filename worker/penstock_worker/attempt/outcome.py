@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from penstock_schemas.results import JobFailure, MadeBy, Quality
+from penstock_schemas.results import JobFailure, MadeBy, Quality, Reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class Succeeded:
     made_by: MadeBy
     quality: Quality
     reasons: tuple[str, ...] = ()
+    reused: Reused | None = None
+    """Set when another job paid for it."""
 
 
 @dataclass(frozen=True, slots=True)

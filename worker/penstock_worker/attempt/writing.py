@@ -89,6 +89,7 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
     usages = [usage for call in calls if (usage := call.usage) is not None]
     costs = [call.cost_nanousd for call in calls]
     succeeded = isinstance(outcome, Succeeded)
+    reused = outcome.reused if isinstance(outcome, Succeeded) else None
     return JobResult[Any].model_construct(
         version=1,
         job_id=attempt.job_id,
@@ -106,7 +107,8 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
         usage=reduce(Usage.__add__, usages, Usage()),
         cost_nanousd=None if None in costs else sum(cost for cost in costs if cost is not None),
         uncertain_nanousd=sum(call.uncertain_nanousd for call in calls),
-        cache_hit=False,
+        cache_hit=reused is not None,
+        reused=reused,
         created_at=moment(attempt.created_at_ms),
         started_at=moment(attempt.started_at_ms),
         ended_at=moment(attempt.now_ms()),

@@ -28,6 +28,10 @@ class Route:
     """Whether the task's fallback may answer when no target can."""
     prompt: Prompt | None = None
     """Instead of the task's own; None for that."""
+    cache_s: float | None = None
+    """How long an answer is kept for equal requests; None: it is not."""
+    single_flight: bool = False
+    """Whether equal jobs that are there at once make one call."""
 
 
 class Routes:

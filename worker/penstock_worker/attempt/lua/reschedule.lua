@@ -20,8 +20,8 @@ Returns 1 given back, or given back before by this very call (a repeat changes n
        -1 there is no record any more: only the lease is ended
 ]]
 local record, job_id, token, delay_ms = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-local tenant, lane, task, run, attempt, cancel, left_by = unpack(
-  redis.call("HMGET", record, "tenant", "lane", "task", "run", "attempt", "cancel", "left_by"))
+local tenant, lane, task, run, attempt, cancel, left_by, called = unpack(
+  redis.call("HMGET", record, "tenant", "lane", "task", "run", "attempt", "cancel", "left_by", "called"))
 if left_by == token .. " given" then return 1 end
 if left_by == token .. " cancelled" then return 2 end
 if not lease_held(KEY.arq_in_progress .. job_id, token) then return 0 end
@@ -30,6 +30,10 @@ if not tenant then
   return -1
 end
 local now = now_ms()
+if called then -- what it was about to wait for is there
+  redis.call("HDEL", record, "called")
+  delay_ms = 0
+end
 local due = now + delay_ms
 local state = delay_ms > 0 and "scheduled" or "queued"
 if ARGV[5] ~= "" then redis.call("HSET", KEY.journal .. job_id, "attempt:" .. run .. "." .. attempt, ARGV[5]) end

@@ -1,0 +1,31 @@
+"""What makes two requests equal: all that an answer depends on, and the tenant."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+
+from penstock_worker.attempt.attempt import Attempt
+
+
+def request_digest(attempt: Attempt) -> str:
+    """SHA-256, hex, of the effective request as canonical JSON.
+
+    It covers the task and its input, the targets in order with their models, every sampling field, the schema, the
+    prompt with its text's digest, and the tenant. How a job is to be treated (lane, deadline, key, metadata) is no
+    part of it.
+    """
+    task, asked, route = attempt.task, attempt.asked, attempt.route
+    prompt = route.prompt or task.prompt
+    effective = {
+        "tenant": attempt.request.tenant,
+        "task": attempt.request.task,
+        "input": attempt.request.input,
+        "schema": task.schema(asked),
+        "prompt": [prompt.name, prompt.digest],
+        "targets": [[target.name, target.kind, target.model, target.base_url] for target in route.targets],
+        "max_output_tokens": route.max_output_tokens,
+        "temperature": route.temperature,
+    }
+    return hashlib.sha256(orjson.dumps(effective, option=orjson.OPT_SORT_KEYS)).hexdigest()
