@@ -121,6 +121,8 @@ class MadeBy(Contract):
     """The model as the provider names it in its answer; None for a fallback or when it does not."""
     prompt: str | None = None
     """Prompt ``name@version``; None for a fallback."""
+    prompt_digest: str | None = None
+    """The first 16 hex digits of the SHA-256 of the prompt's file: two texts under one name are told apart by it."""
 
 
 class JobFailure(Contract):

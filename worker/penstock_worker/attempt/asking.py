@@ -51,7 +51,7 @@ class Asker:
                 return trouble_of(answer, probe=entry.probe)
             verdict = await judge(attempt, answer, request_schema(request), self.reader)
             if isinstance(verdict, Accepted):
-                return Succeeded(verdict.output, _made_by(entry, answer), verdict.quality, verdict.reasons)
+                return Succeeded(verdict.output, _made_by(attempt, entry, answer), verdict.quality, verdict.reasons)
             if verdict.remedy is None or remedies & {"reask", "larger_cap"}:
                 return Trouble(verdict.code, _REJECTED, verdict.retry, verdict.next_target)
             remedies.add(verdict.remedy)
@@ -95,6 +95,9 @@ def remedied(request: CallRequest, verdict: Rejected, answer: Answer) -> CallReq
     return replace(request, turns=(Turn("assistant", answer.text[:EXCERPT_CHARS]), Turn("user", hint)))
 
 
-def _made_by(entry: CallEntry, answer: Answer) -> MadeBy:
-    intent = entry.intent
-    return MadeBy(kind="model", name=intent["target"], model=answer.model, prompt=intent["prompt"])
+def _made_by(attempt: Attempt, entry: CallEntry, answer: Answer) -> MadeBy:
+    intent, prompt = entry.intent, attempt.route.prompt or attempt.task.prompt
+    digest = prompt.short_digest if prompt.name == intent["prompt"] else None
+    return MadeBy(
+        kind="model", name=intent["target"], model=answer.model, prompt=intent["prompt"], prompt_digest=digest
+    )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from penstock_schemas.results import BUCKETS
+from penstock_schemas.results import BUCKETS, Usage
 from penstock_store.batcher import Encodable
 from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt
@@ -41,6 +41,9 @@ Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode"]
 
 BYTES_PER_TOKEN = 4
 """Of English text, roughly: for what a call counts with against a limit of tokens, until its usage is known."""
+
+SAVED = ("saved_tokens", "saved_nanousd")
+"""Of a stream that was cut because it said nothing any more: what the cap allowed beyond, about."""
 
 REPORT_GRACE_S = 30.0
 """How long after its time limit a call's end may still be told, before its slot is given to another."""
@@ -127,6 +130,9 @@ class Caller:
         self, attempt: Attempt, target: Target, entry: CallEntry, ask: Ask, error: CallError
     ) -> None:
         end, said = error_to_json(error), (report_of(error), ask.tokens)
+        if error.saved_tokens:
+            saved = self.prices.cost_of(target, Usage(output_tokens=error.saved_tokens))
+            end |= {"saved_tokens": error.saved_tokens, "saved_nanousd": saved}
         if error.billed == "no":
             await self._settle(attempt, entry, "failed", end, *said, cost=0, uncertain=0)
         elif error.billed == "yes" and error.usage is not None:
@@ -217,12 +223,13 @@ def _intent(attempt: Attempt, target: Target, purpose: Purpose, held: int | None
 
 def _ledger(attempt: Attempt, entry: CallEntry, price_version: str) -> Mapping[str, Encodable]:
     """The ledger's fields; an absent one is unknown."""
-    end, usage = entry.end, entry.usage
+    end, usage, prompt = entry.end, entry.usage, attempt.route.prompt or attempt.task.prompt
     fields: dict[str, Any] = {
         "tenant": attempt.request.tenant,
         "task": attempt.request.task,
         "target": entry.intent["target"],
         "prompt": entry.intent["prompt"],
+        "prompt_digest": prompt.short_digest if prompt.name == entry.intent["prompt"] else None,
         "purpose": entry.intent["purpose"],
         "held_nanousd": entry.intent["held_nanousd"],
         "sent_at_ms": entry.intent["at_ms"],
@@ -230,7 +237,7 @@ def _ledger(attempt: Attempt, entry: CallEntry, price_version: str) -> Mapping[s
         "billed": end.get("billed", "yes"),
         **{
             name: end.get(name)
-            for name in ("model", "request_id", "error", "service_tier", "first_content_ms", "took_ms")
+            for name in ("model", "request_id", "error", "service_tier", "first_content_ms", "took_ms", *SAVED)
         },
         **({name: getattr(usage, name) for name in BUCKETS} if usage else {}),
         "suspect": int(usage.suspect) if usage else None,

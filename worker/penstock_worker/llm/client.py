@@ -243,9 +243,16 @@ def _progress(call: _Call, text: str) -> None:
         call.watch.content()
     shape = call.loops.feed(text) if call.loops is not None else None
     if shape is not None:
-        raise DegenerateError(detail=shape)
+        raise _cut(call, shape)
     if text and call.on_delta is not None:
         call.on_delta(text)
+
+
+def _cut(call: _Call, shape: str) -> DegenerateError:
+    error = DegenerateError(detail=shape)
+    assert call.loops is not None
+    error.saved_tokens = max(call.request.max_output_tokens - call.loops.tokens, 0)
+    return error
 
 
 async def _refused(call: _Call, exchange: Exchange) -> CallError:

@@ -36,11 +36,19 @@ class LoopFinder:
         self._new_chars = 0
         self._blank = 0
         self._blank_pieces = 0
+        self._pieces = 0
+        self._chars = 0
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens were seen: a piece is at least one, and has four characters or so for each."""
+        return max(self._pieces, self._chars // 4)
 
     def feed(self, text: str) -> str | None:
         """Take the next piece; return ``white_space``, ``repetition`` or ``digits`` once it is clear, else None."""
         if not text:
             return None
+        self._pieces, self._chars = self._pieces + 1, self._chars + len(text)
         if self._is_blank(text):
             return "white_space"
         self._new.append(text)

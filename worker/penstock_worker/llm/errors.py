@@ -96,6 +96,8 @@ class CallError(Exception):
         """Tokens the provider had reported before it failed; None when it had not."""
         self.received_bytes = received_bytes
         """UTF-8 bytes of visible answer seen before it failed; a lower bound of what was generated."""
+        self.saved_tokens = 0
+        """About how many tokens of the output cap were not generated because we cut the call; 0 when we did not."""
         self.limits: RateLimits | None = None
         """What the response said about the account's limits; None when it said nothing."""
 

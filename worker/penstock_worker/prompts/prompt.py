@@ -39,6 +39,11 @@ class Prompt:
     """SHA-256 of the file, in hex: a text that changed under the same name shows."""
 
     @property
+    def short_digest(self) -> str:
+        """Enough of the digest to tell two texts apart: 16 hex digits."""
+        return self.digest[:16]
+
+    @property
     def variables(self) -> frozenset[str]:
         """The names that :meth:`render` wants, ``text`` included."""
         return frozenset(VARIABLE.findall(self.user))
