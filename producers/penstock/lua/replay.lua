@@ -44,6 +44,7 @@ local function replay(job_id, asked_run)
   if not (lane and task) or redis.call("EXISTS", at.request) == 0 then return {-2} end
 
   for _, key in pairs(at) do redis.call("PERSIST", key) end
+  redis.call("DEL", at.parts) -- a new run starts from nothing
   hold_key(at, idem, job_id)
   if result or failure then redis.call("HSET", at.journal, "run:" .. run, result or failure) end
   redis.call("HDEL", at.record, "result", "failure", "started_at", "ended_at", "cancel", "target", "place")

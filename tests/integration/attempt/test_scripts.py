@@ -131,6 +131,28 @@ async def test_intend_is_refused_once_a_cancel_was_asked_for(
 # Settle
 
 
+async def test_a_text_kept_apart_is_given_back_and_expires_with_the_job(
+    redis: Redis, worker: HandWorker, lease: Lease
+) -> None:
+    """Also when it comes after the end of the run, from a worker that had lost the lease."""
+    await worker.store.intend(lease, "1.1.1", INTENT, 6)
+    assert await worker.store.text_apart(lease, "1.1.1") == ""
+    await finish(worker, lease)
+    told = await worker.store.settle(lease, "1.1.1", "answered", KNOWN, ledger={"target": "t"}, apart="Ünï", **KNOWN)
+    assert told is None
+    assert await worker.store.text_apart(lease, "1.1.1") == "Ünï"
+    assert b"text" not in (await journal(redis, lease))["1.1.1:end"]
+    assert 0 < await redis.pttl(keys.parts(lease.job_id)) <= await redis.pttl(keys.record(lease.job_id))
+
+
+async def test_the_first_plan_stays(redis: Redis, worker: HandWorker, lease: Lease) -> None:
+    """Whatever a later worker would have planned; who has lost the lease plans nothing. A new run plans anew."""
+    assert await worker.store.plan(lease, b'{"a":1}') == b'{"a":1}'
+    assert await worker.store.plan(lease, b'{"a":2}') == b'{"a":1}'
+    await stolen(worker, redis, lease)
+    assert await worker.store.plan(lease, b'{"a":3}') is None
+
+
 async def test_settle_books_a_call_once(redis: Redis, worker: HandWorker, lease: Lease) -> None:
     """Journal, ledger and the job's cost; a repeat tells what is there."""
     await worker.store.intend(lease, "1.1.1", INTENT, 6)

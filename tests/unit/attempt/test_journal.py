@@ -1,12 +1,16 @@
 """The journal: what was called, what it came to, and which of it an attempt that goes on has still to walk."""
 
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
 from penstock_worker.attempt.journal import (
+    CallEntry,
+    EndKind,
     Journal,
+    Step,
     answer_from_json,
     answer_to_json,
     error_from_json,
@@ -58,6 +62,54 @@ def test_calls_made_after_the_summary_are_walked() -> None:
     assert past is not None
     assert (past.id, past.kind) == ("1.1.2", "answered")
     assert journal.next_past() is None
+
+
+def a_step_call(call_id: str, step: Step, kind: EndKind | None = "answered") -> CallEntry:
+    call = a_call(call_id, kind, text="t")
+    call.intent |= {"step": step.name, "asked": step.asked}
+    return call
+
+
+ONE, TWO = Step("chunk:1", "d1", "p@1"), Step("chunk:2", "d2", "p@1")
+
+
+def test_each_step_is_walked_by_itself() -> None:
+    """Calls that were made side by side are found again whatever their order; a plain walk sees none of them."""
+    calls = [a_step_call("1.1.1", TWO), a_step_call("1.1.2", ONE), a_step_call("1.1.3", TWO), a_call("1.1.4")]
+    journal = Journal(calls, run=1, attempt=1)
+    for step, ids in ((ONE, ["1.1.2"]), (TWO, ["1.1.1", "1.1.3"]), (None, ["1.1.4"])):
+        assert [call.id for call in iter(partial(journal.next_past, step), None)] == ids
+
+
+def test_an_answer_to_something_else_is_none_for_the_step() -> None:
+    """The text was cut otherwise, or the prompt has changed."""
+    journal = Journal([a_step_call("1.1.1", ONE)], run=1, attempt=1)
+    assert journal.next_past(Step(ONE.name, "other", "p@1")) is None
+
+
+def test_the_last_answer_of_a_step_is_kept_for_later_attempts_of_the_run() -> None:
+    """Not what failed after it, not what this attempt walks itself, and nothing of another run."""
+    failed = [a_step_call("1.1.3", TWO), a_step_call("1.1.4", TWO, "failed")]
+    calls = [a_step_call("1.1.1", ONE), a_step_call("1.1.2", ONE), *failed]
+    later = Journal(calls, run=1, attempt=2)
+    kept = later.kept(ONE)
+    assert kept is not None
+    assert kept.id == "1.1.2"
+    assert later.kept(TWO) is None
+    assert later.kept(Step(ONE.name, "other", "p@1")) is None
+    assert later.next_past(ONE) is None
+    assert Journal(calls, run=1, attempt=1).kept(ONE) is None
+    assert Journal(calls, run=2, attempt=1).kept(ONE) is None
+    parked = Journal(calls, run=1, attempt=1, walked=4).kept(ONE)
+    assert parked is not None
+    assert parked.id == "1.1.2"
+
+
+def test_the_text_of_a_step_stays_out_of_the_journal() -> None:
+    """All else of its end stays in; of a plain call all does."""
+    step, plain = a_step_call("1.1.1", ONE), a_call("1.1.2", "answered", text="t", model="m")
+    assert (step.text_apart, step.end_to_keep()) == ("t", {})
+    assert (plain.text_apart, plain.end_to_keep()) == (None, {"text": "t", "model": "m"})
 
 
 def test_the_summary_of_another_attempt_hides_nothing() -> None:

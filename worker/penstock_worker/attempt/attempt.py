@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,8 @@ class Attempt:
     deadline_at_ms: int | None
     journal: Journal
     made: list[CallEntry] = field(default_factory=list)
+    intending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a call is numbered, checked against what is left, and written down: one at a time."""
 
     @property
     def job_id(self) -> str:

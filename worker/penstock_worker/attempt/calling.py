@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from penstock_schemas.results import BUCKETS, Usage
@@ -22,6 +23,7 @@ from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.journal import (
     CallEntry,
     EndKind,
+    Step,
     answer_from_json,
     answer_to_json,
     error_from_json,
@@ -73,21 +75,24 @@ class Caller:
         target: Target,
         request: CallRequest,
         purpose: Purpose,
-        on_delta: Callable[[str], None] | None = None,
+        on_delta: Callable[[str, str], None] | None = None,
+        step: Step | None = None,
     ) -> tuple[CallEntry, Answer | CallError]:
-        """Make this step's call, or take its end from the journal.
+        """Make the next call of *step*, or take its end from the journal. *on_delta* gets the call's id and a piece.
 
         Raises why it was not made: NotCalled, TargetClosed, BudgetSpent.
         """
-        while (past := attempt.journal.next_past()) is not None:
+        while (past := attempt.journal.next_past(step)) is not None:
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
             if past.kind != "unknown":
                 attempt.made.append(past)
-                return past, _replayed(past)
-        entry, ask = await self._intend(attempt, target, request, purpose)
+                return past, await self._replayed(attempt, past)
+        async with attempt.intending:
+            entry, ask = await self._intend(attempt, target, request, purpose, step)
+        told = partial(on_delta, entry.id) if on_delta else None
         try:
-            answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=on_delta)
+            answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=told)
         except CallError as error:
             await self._settle_error(attempt, target, entry, ask, error)
             return entry, error
@@ -99,8 +104,26 @@ class Caller:
         await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, cost=cost, uncertain=0)
         return entry, answer
 
+    async def kept(self, attempt: Attempt, step: Step) -> tuple[CallEntry, Answer] | None:
+        """What *step* was answered last in an earlier attempt of the run, good or not; None when it was not."""
+        entry = attempt.journal.kept(step)
+        if entry is None:
+            return None
+        await self._put_back(attempt, entry)
+        return entry, answer_from_json(entry.end)
+
+    async def _replayed(self, attempt: Attempt, past: CallEntry) -> Answer | CallError:
+        if past.kind != "answered":
+            return error_from_json(past.end)
+        await self._put_back(attempt, past)
+        return answer_from_json(past.end)
+
+    async def _put_back(self, attempt: Attempt, past: CallEntry) -> None:
+        if "text" not in past.end:
+            past.end["text"] = await self.store.text_apart(attempt.lease, past.id)
+
     async def _intend(
-        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, step: Step | None
     ) -> tuple[CallEntry, Ask]:
         size = _size(request)
         input_bound = token_bound(size)
@@ -108,6 +131,8 @@ class Caller:
         _check_limit(attempt, held)
         ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
+        if step is not None:
+            entry.intent |= {"step": step.name, "asked": step.asked, "prompt": step.prompt}
         crash_points.reach("intent.pre")
         hold = Hold(self._scopes(attempt, entry), held or 0, input_bound + request.max_output_tokens)
         entry.intent["held_tokens"] = hold.tokens
@@ -168,7 +193,7 @@ class Caller:
             attempt.lease,
             entry.id,
             kind,
-            entry.end,
+            entry.end_to_keep(),
             cost_nanousd=cost,
             uncertain_nanousd=uncertain,
             ledger=_ledger(attempt, entry, self.prices.version),
@@ -176,6 +201,7 @@ class Caller:
             counted_tokens=counted_tokens,
             tokens=(entry.usage.total_tokens or 0) if entry.usage else 0,
             uncertain_tokens=entry.intent.get("held_tokens", 0) if uncertain else 0,
+            apart=entry.text_apart or "",
         )
         crash_points.reach("settle.post")
         if before is not None:
@@ -191,10 +217,6 @@ def _size(request: CallRequest) -> int:
 def _unknown(held: int | None) -> dict[str, Any]:
     """Cost and uncertainty of a call that may have been billed; both are unknown where the price is."""
     return {"cost": 0 if held is not None else None, "uncertain": held or 0}
-
-
-def _replayed(past: CallEntry) -> Answer | CallError:
-    return answer_from_json(past.end) if past.kind == "answered" else error_from_json(past.end)
 
 
 def _check_limit(attempt: Attempt, held: int | None) -> None:

@@ -19,12 +19,14 @@ class Deltas:
     def __init__(self, store: AttemptStore, attempt: Attempt) -> None:
         self._store = store
         self._attempt = attempt
+        self._call_id = ""
         self._pieces: list[str] = []
         self._arrived = asyncio.Event()
         self._publisher: asyncio.Task[None] | None = None
 
-    def add(self, piece: str) -> None:
-        """Note a piece; returns at once."""
+    def add(self, call_id: str, piece: str) -> None:
+        """Note a piece of a call's answer; returns at once."""
+        self._call_id = call_id
         self._pieces.append(piece)
         self._arrived.set()
 
@@ -52,6 +54,5 @@ class Deltas:
         text, self._pieces = "".join(self._pieces), []
         if text:
             attempt = self._attempt
-            call = attempt.made[-1].id if attempt.made else ""
-            data = {"attempt": attempt.number, "call": call, "text": text}
+            data = {"attempt": attempt.number, "call": self._call_id, "text": text}
             await self._store.tell(attempt.lease, attempt.run, "delta", data)

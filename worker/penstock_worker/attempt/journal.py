@@ -3,6 +3,10 @@
 An attempt that goes on after its worker died walks the same steps again. Where the journal has the end of a call
 it is taken from there, so an answer that was paid for is never bought twice; a call without an end is settled as
 unknown, and a new one is made under a new number.
+
+Work in parts makes several calls at a time, each for a :class:`Step`. The calls of a step are a walk of their own, and
+an answer that was good once is good for its step in every later attempt of the run. The texts of such answers are
+kept apart from the journal, which every claim reads whole.
 """
 
 from __future__ import annotations
@@ -19,6 +23,18 @@ from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import Answer, SchemaMode, StopReason
 
 EndKind = Literal["answered", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a call is made for, where a job needs more than one answer."""
+
+    name: str
+    """``chunk:3``; unique in the run."""
+    asked: str
+    """Digest of what is asked: an answer to anything else is none for this step."""
+    prompt: str
+    """``name@version`` of the prompt that it is asked with."""
 
 
 @dataclass(slots=True)
@@ -38,6 +54,26 @@ class CallEntry:
         """Run, attempt and number."""
         run, attempt, number = self.id.split(".")
         return int(run), int(attempt), int(number)
+
+    @property
+    def step(self) -> str:
+        """The name of the step that it was made for; "" for none."""
+        return str(self.intent.get("step", ""))
+
+    @property
+    def text_apart(self) -> str | None:
+        """The text of its answer, where that is kept apart from the rest of its end; else None."""
+        return self.end.get("text") if self.step else None
+
+    def end_to_keep(self) -> dict[str, Any]:
+        """Its end, without what is kept apart."""
+        return {name: value for name, value in self.end.items() if name != "text"} if self.step else self.end
+
+    def is_for(self, step: Step | None) -> bool:
+        """Whether it was made for *step*, or for none when that is None."""
+        if step is None:
+            return not self.step
+        return self.step == step.name and self.intent.get("asked") == step.asked
 
     def ended(self, end: bytes) -> None:
         """Take over the end as the hash has it, ``<kind> <JSON>``. Raises ValueError if it cannot be read."""
@@ -68,7 +104,7 @@ class CallEntry:
 
 
 class Journal:
-    """The calls of one job, oldest first, and a cursor over those of the attempt that goes on.
+    """The calls of one job, oldest first, and for each step a cursor over those of the attempt that goes on.
 
     An attempt that was not charged comes again under the same number: its calls up to *walked* are over, and what
     they came to is no answer for the new one.
@@ -81,15 +117,32 @@ class Journal:
         self._run, self._attempt = run, attempt
         self.last_error = last_error
         """Why the run's attempt before this one failed; None when there was none."""
-        self._ahead = deque(call for call in self._of_attempt() if call.place[2] > walked)
+        self._ahead: dict[str, deque[CallEntry]] = {}
+        for call in self._of_attempt():
+            if call.place[2] > walked:
+                self._ahead.setdefault(call.step, deque()).append(call)
 
     def of_run(self) -> list[CallEntry]:
         """The calls of the current run."""
         return [call for call in self.calls if call.place[0] == self._run]
 
-    def next_past(self) -> CallEntry | None:
-        """The next call that this attempt has made already; None when all have been walked."""
-        return self._ahead.popleft() if self._ahead else None
+    def next_past(self, step: Step | None = None) -> CallEntry | None:
+        """The next call that this attempt has made for *step* already; None when all have been walked."""
+        ahead = self._ahead.get(step.name if step else "")
+        while ahead:
+            call = ahead.popleft()
+            if call.is_for(step):
+                return call
+        return None
+
+    def kept(self, step: Step) -> CallEntry | None:
+        """The last call of *step* in what is over of the run, if it was answered.
+
+        If that answer was not good, calls may have followed it, or not: it has to be judged again.
+        """
+        ahead = {call.id for call in self._ahead.get(step.name, ())}
+        over = [call for call in self.of_run() if call.step == step.name and call.id not in ahead]
+        return over[-1] if over and over[-1].is_for(step) and over[-1].kind == "answered" else None
 
     def next_id(self) -> str:
         """An id for a new call of this attempt."""

@@ -16,10 +16,13 @@ import orjson
 from redis.exceptions import RedisError
 
 from penstock_schemas import keys
+from penstock_schemas.prices import PriceRow
 from penstock_schemas.results import JobFailure
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_include, load_script
+from penstock_worker.attempt.ledger import PriceNotes
+from penstock_worker.attempt.recent import Recent
 from penstock_worker.engine.lease import Lease
 from penstock_worker.money.budgets import BudgetSpent, Hold
 from penstock_worker.routing.closed import Ask, Closed
@@ -61,20 +64,24 @@ class Parked(IntEnum):
 class AttemptStore:
     """The scripts of an attempt, on one batcher shared by all attempts of a process.
 
-    *policy*: how targets are spared.
+    *policy*: how targets are spared. *recent* keeps what was written last, for a Redis that loses it.
     """
 
-    def __init__(self, batcher: Batcher, policy: Policy | None = None) -> None:
+    def __init__(self, batcher: Batcher, policy: Policy | None = None, recent: Recent | None = None) -> None:
         self._batcher = batcher
+        self._recent = recent or Recent(batcher)
         rules = (policy or Policy()).lua()
         budget = load_include("penstock_worker.money", "budget")
         guards = (rules + load_include(_ROUTING, "admission"), budget)
         self._intend, self._settle = (load_script(_PACKAGE, verb, includes=guards) for verb in ("intend", "settle"))
         self._park = load_script(_ROUTING, "park", includes=(rules,))
-        self._tell = load_script(_PACKAGE, "tell")
+        self._tell, self._plan = (load_script(_PACKAGE, verb) for verb in ("tell", "plan"))
         self._finish, self._reschedule, self._bury_corrupt = (
             load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("finish", "reschedule", "bury_corrupt")
         )
+        self._note_price = load_script(_PACKAGE, "note_price")
+        self.prices = PriceNotes(self._write_price)
+        """Keeps the price rows that entries of the ledger name."""
 
     async def intend(
         self,
@@ -119,20 +126,38 @@ class AttemptStore:
         counted_tokens: int = 0,
         tokens: int = 0,
         uncertain_tokens: int = 0,
+        apart: str = "",
     ) -> bytes | None:
         """Write down what a call came to, also when the lease is lost: costs are never dropped.
 
         *report* is for those who guard the ledger's target, where the call was counted with *counted_tokens*; None
-        says nothing. Returns None, or what it was settled as before, ``<kind> <JSON>``; then nothing more is written.
+        says nothing. *apart* is the answer's text, where it is kept apart from the journal: :meth:`text_apart` gives it
+        back. Returns None, or what it was settled as before, ``<kind> <JSON>``; then nothing more is written.
         """
         cost = "" if cost_nanousd is None else cost_nanousd
         entry = [part for pair in ledger.items() for part in pair]
         said = ["", "", -1, 0, -1] if report is None else _said(report, ledger["target"], counted_tokens)
-        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, tokens, uncertain_tokens, *entry]
+        args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, tokens, uncertain_tokens]
+        args += [apart, *entry]
         before, cancelled = await _held(lambda: self._run(self._settle, lease, args))
+        self._recent.settled(self._settle, *_sent(lease, args), lease.job_id)
         if cancelled:
             raise asyncio.CancelledError
         return before
+
+    async def text_apart(self, lease: Lease, call_id: str) -> str:
+        """The text of an answer that is kept apart from the journal; "" when there is none."""
+        command = ("HGET", keys.parts(lease.job_id).encode(errors="surrogateescape"), call_id)
+        found = await _persist(lambda: self._batcher.execute(*command)) or b""
+        return str(found, "utf-8", "replace")
+
+    async def plan(self, lease: Lease, plan: bytes) -> bytes | None:
+        """Keep *plan* as the way this run is worked on in parts; the one that was kept before, if one was.
+
+        None: the lease is lost.
+        """
+        kept: bytes | None = await _persist(lambda: self._run(self._plan, lease, [plan])) or None
+        return kept
 
     async def finish(
         self,
@@ -189,7 +214,11 @@ class AttemptStore:
                 raise
 
     async def _ended(self, lease: Lease, script: Script, args: list[Any]) -> bool:
-        return await self._left(lease, lambda: self._run(script, lease, [*args, lease.queue]))
+        sent = _sent(lease, [*args, lease.queue])
+        left = await self._left(lease, lambda: self._batcher.call(script, *sent))
+        if left:
+            self._recent.ended(script, *sent, lease.job_id)
+        return left
 
     async def _left(self, lease: Lease, once: Callable[[], Awaitable[Any]]) -> bool:
         """Leave the job by *once*. Nothing cancels that any more."""
@@ -200,9 +229,16 @@ class AttemptStore:
         lease.released = bool(code)
         return lease.released
 
+    def _write_price(self, row: PriceRow) -> asyncio.Future[Any]:
+        return self._batcher.call(self._note_price, [], [row.digest, row.as_json])
+
     def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
-        record = keys.record(lease.job_id).encode(errors="surrogateescape")
-        return self._batcher.call(script, [record], [lease.raw_id, lease.token, *args])
+        return self._batcher.call(script, *_sent(lease, args))
+
+
+def _sent(lease: Lease, args: list[Any]) -> tuple[list[bytes], list[Encodable]]:
+    """KEYS and ARGV of a script that acts for the holder of *lease*."""
+    return [keys.record(lease.job_id).encode(errors="surrogateescape")], [lease.raw_id, lease.token, *args]
 
 
 def _said(report: Report, target: Encodable, counted_tokens: int) -> list[Encodable]:

@@ -15,7 +15,8 @@ ARGV[8] target; "" if nothing is to be said of it
 ARGV[9] what the end says of it, see admission_report      ARGV[10] how long it asked to be left alone, ms; -1 not said
 ARGV[11] tokens it took beyond those counted at its start  ARGV[12] how long it took, ms; -1 unknown
 ARGV[13] tokens it took                   ARGV[14] the most it may have taken, if that is unknown; else 0
-ARGV[15...] names and values of the ledger entry
+ARGV[15] the text of the answer, where it is kept apart from the journal; else ""
+ARGV[16...] names and values of the ledger entry
 
 Returns nil: written
         what it came to, "<kind> <JSON>", when it was settled before, in a repeat or by the worker that had lost the
@@ -28,7 +29,7 @@ if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then
 local holds = lease_held(KEY.arq_in_progress .. job_id, token)
 local cost, uncertain = tonumber(ARGV[6]), tonumber(ARGV[7])
 redis.call("XADD", KEY.LEDGER, "*", "job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
-  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 15))
+  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 16))
 local id = job_id .. ":" .. call_id
 local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "ok" and admitted_as_probe(ARGV[8], id)
 if ARGV[8] ~= "" then
@@ -38,6 +39,11 @@ budget_settle(journal, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumb
 if redis.call("EXISTS", record) == 0 then return nil end
 if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id, "^%d+"), 1) end
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
+if ARGV[15] ~= "" then
+  local parts, kept_ms = KEY.parts .. job_id, redis.call("PTTL", record)
+  redis.call("HSET", parts, call_id, ARGV[15])
+  if kept_ms > 0 then redis.call("PEXPIRE", parts, kept_ms) end -- the run has ended meanwhile
+end
 if cost and cost > 0 then redis.call("HINCRBY", record, "cost_nanousd", cost) end
 if before then
   redis.call("HINCRBY", record, "uncertain_nanousd", -tonumber(redis.call("HGET", journal, call_id .. ":held") or 0))
