@@ -15,6 +15,7 @@ from penstock_schemas.results import JobFailure, JobResult, MadeBy, Quality, Usa
 from penstock_schemas.tasks import task_names
 from penstock_store.batcher import Batcher
 from penstock_store.scripts import load_include
+from penstock_worker.attempt.recent import Recent
 from penstock_worker.attempt.store import AttemptStore
 from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.sources import Ask, FairQueues
@@ -36,7 +37,8 @@ class HandWorker:
         self._lease_s = lease_s
         self._redis = redis
         self.batcher = Batcher(redis)
-        self.store = AttemptStore(self.batcher)
+        self.recent = Recent(self.batcher)
+        self.store = AttemptStore(self.batcher, recent=self.recent)
 
     async def claim(self, slots: int = 1) -> list[Lease]:
         """Lease due jobs, up to *slots*."""

@@ -21,7 +21,7 @@ FIELDS = frozenset(
         "event level timestamp logger exception what",
         "job_id tenant lane task run attempt call deaths",
         "target prompt outcome reason code error state",
-        "delay_s took_ms stall_s count calls held lost refused restarts",
+        "delay_s took_ms stall_s count calls held lost refused restarts cost_nanousd uncertain_nanousd",
         "worker_id index pid port concurrency processes lanes routes tasks function version",
         "redis policy signal exit_code",
     )

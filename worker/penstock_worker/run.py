@@ -18,6 +18,7 @@ from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
 from penstock_worker.attempt.pipeline import Pipeline
 from penstock_worker.attempt.reading import Reader
+from penstock_worker.attempt.recent import Recent
 from penstock_worker.attempt.store import AttemptStore
 from penstock_worker.engine import FairQueues, Worker
 from penstock_worker.llm.client import HttpModelClient
@@ -46,7 +47,8 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     reader = Reader(prose=True)
     redis = connect(settings.redis.url, max_connections=1)
     batcher = Batcher(redis)
-    store = AttemptStore(batcher, make_policy(settings))
+    recent = Recent(batcher)
+    store = AttemptStore(batcher, make_policy(settings), recent)
     pipeline = Pipeline(Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader))
     attempts = Attempts(
         store=store,
@@ -70,7 +72,9 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
         drain_s=section.drain_s,
         job_timeout=10 * 365 * 86_400,
         burst=burst,
+        on_new_server=recent.server_changed,
     )
+    recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
     try:
         async with present(worker, batcher, [*section.lanes], health_port(section, index)):

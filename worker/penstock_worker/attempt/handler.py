@@ -129,5 +129,14 @@ def _log_outcome(attempt: Attempt, outcome: Outcome, written: bool) -> None:
         reason=getattr(outcome, "reason", None) or getattr(getattr(outcome, "failure", None), "code", None),
         delay_s=getattr(outcome, "delay_s", None),
         calls=len(attempt.made),
+        **({} if written else _spent(attempt)),
         took_ms=attempt.now_ms() - attempt.started_at_ms,
     )
+
+
+def _spent(attempt: Attempt) -> dict[str, int]:
+    """What an attempt cost that came to nothing: in the ledger too, unless that is lost."""
+    return {
+        "cost_nanousd": sum(call.cost_nanousd or 0 for call in attempt.made),
+        "uncertain_nanousd": sum(call.uncertain_nanousd for call in attempt.made),
+    }

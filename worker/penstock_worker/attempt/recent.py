@@ -1,0 +1,131 @@
+"""What this worker has written in the last seconds, to be written once more to a Redis that did not keep it.
+
+A fail-over to a replica that lagged, or a power cut, takes back the last of what Redis had acknowledged. Its worker
+still has it, and every script may be repeated:
+
+1. Ends and settlements are kept for ``KEEP_S`` once they are acknowledged, ``MOST_BYTES`` of them at most.
+2. When another server has taken over, each is looked for, and sent again where it is not there: a job that had ended
+   ends again, with the answer that it had, if its lease is still ours; a call's cost is in the books again.
+3. How many of the ends were not there is told: the part of the loss that this worker can know of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from redis.exceptions import RedisError
+
+from penstock_schemas import keys
+from penstock_store.batcher import Batcher, Encodable
+from penstock_store.scripts import Script
+
+log = structlog.get_logger("penstock.worker")
+
+KEEP_S = 10.0
+MOST_BYTES = 4 * 2**20
+
+_OVER = {b"succeeded", b"degraded", b"dead", b"cancelled", b"expired"}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of a script that Redis has acknowledged."""
+
+    script: Script
+    names: Sequence[str | bytes]
+    """The job's record."""
+    args: Sequence[Encodable]
+    proof: tuple[bytes, str, bytes]
+    """Key and field of a hash, and with what its value begins where the write is there."""
+    ends: bool
+    """Whether it ended a run."""
+    written_at: float
+    size: int
+
+
+class Recent:
+    """For one worker process. *lost* is called when ends are not there, with their number."""
+
+    def __init__(self, batcher: Batcher, *, keep_s: float = KEEP_S, most_bytes: int = MOST_BYTES) -> None:
+        self._batcher = batcher
+        self._keep_s, self._most_bytes = keep_s, most_bytes
+        self._writes: deque[Write] = deque()
+        self._bytes = 0
+        self._rewriting: asyncio.Task[None] | None = None
+        self.lost: Callable[[int], None] = lambda _: None
+
+    def ended(self, script: Script, names: Sequence[str | bytes], args: Sequence[Encodable], job_id: str) -> None:
+        """Keep an end; ``args`` begin with job id, token, state, and those of a job given back with job id, token."""
+        state = args[2] if isinstance(args[2], str) else "given"
+        proof = (_key(keys.record(job_id)), "left_by", f"{_text(args[1])} {state}".encode())
+        self._keep(script, names, args, proof, ends=state != "given")
+
+    def settled(self, script: Script, names: Sequence[str | bytes], args: Sequence[Encodable], job_id: str) -> None:
+        """Keep a settlement: ``args`` are job id, token, call id and so on."""
+        self._keep(script, names, args, (_key(keys.journal(job_id)), f"{_text(args[2])}:end", b""), ends=False)
+
+    def server_changed(self, lost: bool) -> None:
+        """Write again what another server does not have. *lost*: it is known to have lost state."""
+        self._rewriting = asyncio.create_task(self._rewrite(lost), name="penstock-rewrite")
+
+    async def rewrite(self, lost: bool) -> int:
+        """Send again what is not there; the number of ended runs that were not. Raises redis-py's errors."""
+        missing = 0
+        self._forget_old()
+        for write in list(self._writes):
+            key, field, begins = write.proof
+            state, found = await asyncio.gather(
+                self._batcher.execute("HGET", write.names[0], "state"), self._batcher.execute("HGET", key, field)
+            )
+            if found is not None and found.startswith(begins):
+                continue
+            if state is None and not lost:  # purged meanwhile
+                continue
+            missing += write.ends and state not in _OVER
+            await self._batcher.call(write.script, write.names, write.args)
+        return missing
+
+    async def _rewrite(self, lost: bool) -> None:
+        try:
+            missing = await self.rewrite(lost)
+        except (RedisError, OSError):
+            log.exception("rewriting_failed")
+            return
+        if lost or missing:
+            log.error("state_lost", count=missing, what="ends of this worker's last seconds that were not there")
+        else:
+            log.warning("redis_changed", what="another server took over, with all that this worker wrote")
+        if missing and not lost:
+            self.lost(missing)
+
+    def _keep(
+        self,
+        script: Script,
+        names: Sequence[str | bytes],
+        args: Sequence[Encodable],
+        proof: tuple[bytes, str, bytes],
+        *,
+        ends: bool,
+    ) -> None:
+        size = sum([len(part) for part in args if isinstance(part, str | bytes)])
+        self._writes.append(Write(script, names, args, proof, ends, time.monotonic(), size))
+        self._bytes += size
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        oldest = time.monotonic() - self._keep_s
+        while self._writes and (self._writes[0].written_at < oldest or self._bytes > self._most_bytes):
+            self._bytes -= self._writes.popleft().size
+
+
+def _key(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
+def _text(part: Encodable) -> str:
+    return part.decode() if isinstance(part, bytes) else str(part)
