@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,10 +120,12 @@ NAMES = [
     "error,type,message,content,usage,status,output,response,delta,index,text,stop_reason,done,done_reason,details",
     "candidates,parts,finishReason,promptFeedback,blockReason,usageMetadata,incomplete_details,reason,thought,item",
     "sequence_number,content_block,prompt_eval_count,eval_count,input_tokens,output_tokens,stop_details,tool_calls",
+    "partial_json,function,arguments,name,input,call_id,signature,tool_use",
     "choices,message,finish_reason,refusal,code,innererror,metadata,id,model,service_tier,thinking,retryDelay",
 ]
 WORDS = [
     "response.output_text.delta,response.completed,response.failed,message_start,content_block_start,message_stop,text",
+    "tool_use,function_call,input_json_delta,thinking,thinking_delta,redacted_thinking,tool_calls",
     "content_block_delta,text_delta,message_delta,error,message,output_text,completed,incomplete,failed,refusal,stop",
 ]
 names = st.sampled_from(",".join(NAMES).split(","))
@@ -144,6 +147,7 @@ def test_any_body_is_read_or_refused(kind: str, body: Any) -> None:
     except CallError:
         return
     reply.text.encode()
+    check_calls(reply)
     check_usage(kind, reply.raw_usage)
 
 
@@ -156,7 +160,9 @@ def test_any_stream_is_read_or_refused(kind: str, events: list[Any]) -> None:
     try:
         for value in events:
             list(stream.feed(start + json.dumps(value).encode() + b"\n\n"))
-        stream.finish().text.encode()
+        reply = stream.finish()
+        reply.text.encode()
+        check_calls(reply)
     except CallError:
         pass
     check_usage(kind, stream.raw_usage)
@@ -171,6 +177,14 @@ def test_any_refusal_is_classified(kind: str, status: int, body: Any) -> None:
     assert isinstance(error, CallError)
     assert len(error.detail.encode()) <= 256
     assert error.retry_after_s is None or 0 <= error.retry_after_s <= 86_400
+
+
+def check_calls(reply: Reply) -> None:
+    """What is asked to be called can be stored and sent again, whatever it is."""
+    for call in reply.tool_calls:
+        assert call.id
+        (call.id + call.name + call.arguments).encode()
+    orjson.dumps(reply.carry)
 
 
 def check_usage(kind: str, raw: Any, known: Bounds = KNOWN) -> None:

@@ -17,9 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from penstock_schemas.results import Usage
+from penstock_worker.llm import anthropic_tools
 from penstock_worker.llm.anthropic_stream import MessageAccumulator
 from penstock_worker.llm.anthropic_words import classify, classify_object, refusal_words, stop_reason
-from penstock_worker.llm.base import WireFamily, below, choose_schema, instructions, role_messages
+from penstock_worker.llm.base import WireFamily, below, choose_schema, instructions
 from penstock_worker.llm.dialects import ANTHROPIC
 from penstock_worker.llm.errors import BadResponseError, CallError
 from penstock_worker.llm.family import AnswerStream, Prepared, Reply
@@ -41,6 +42,7 @@ class AnthropicMessages(WireFamily):
     options = MappingProxyType(
         {"version": (str, ()), "auth": (str, ("x-api-key", "bearer")), "cache_system_bytes": (int, ())}
     )
+    takes_tools = True
 
     def prepare(self, target: Target, request: CallRequest) -> Prepared:
         """Make the body; there is no mode between a schema and the prompt."""
@@ -84,7 +86,7 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
         **target.options.get("body", {}),
         "model": target.model,
         "max_tokens": request.max_output_tokens,
-        "messages": role_messages(request),
+        "messages": [{"role": "user", "content": request.user}, *anthropic_tools.messages(request.turns)],
     }
     system = instructions(request, mode)
     if system:
@@ -94,6 +96,7 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
     if mode is SchemaMode.JSON_SCHEMA:
         shape = {"type": "json_schema", "schema": lowered.schema}
         body["output_config"] = {**body.get("output_config", {}), "format": shape}
+    body |= anthropic_tools.offer(request)
     return {**body, "stream": True} if request.stream else body
 
 
@@ -115,4 +118,6 @@ def _reply(top: Mapping[str, Any]) -> Reply:
         model=text_of(top.get("model")),
         service_tier=text_of(mapping(usage).get("service_tier")),
         raw_usage=usage if isinstance(usage, dict) else None,
+        tool_calls=anthropic_tools.calls(top["content"]),
+        carry=anthropic_tools.carried(top["content"]),
     )

@@ -8,12 +8,18 @@ Unknown events and ``ping`` are passed over; the end is ``message_stop``.
 from collections.abc import Mapping
 from typing import Any
 
+from penstock_worker.llm import anthropic_tools
 from penstock_worker.llm.anthropic_words import classify_object, refusal_words, stop_reason
-from penstock_worker.llm.errors import BadResponseError
+from penstock_worker.llm.errors import BadResponseError, ResponseTooLargeError
 from penstock_worker.llm.family import Reply
 from penstock_worker.llm.sse import ServerEvent
 from penstock_worker.llm.streaming import Accumulator
 from penstock_worker.llm.wire import mapping
+
+_HIDDEN = {"input_json_delta": "partial_json", "thinking_delta": "thinking", "signature_delta": "signature"}
+"""Type of a delta that is no answer -> the field that has its piece."""
+
+_PIECES = {"thinking": "thinking_delta", "signature": "signature_delta"}
 
 
 class MessageAccumulator(Accumulator):
@@ -22,7 +28,9 @@ class MessageAccumulator(Accumulator):
     def __init__(self, *, max_text_bytes: int) -> None:
         super().__init__(max_text_bytes=max_text_bytes)
         self._open: set[object] = set()
-        self._opened: set[object] = set()
+        self._blocks: dict[int, Mapping[str, Any]] = {}
+        self._hidden: dict[tuple[int, str], list[str]] = {}
+        self._hidden_chars = 0
         self._stop: dict[str, Any] = {}
 
     def may_end(self, event: ServerEvent) -> bool:
@@ -50,20 +58,31 @@ class MessageAccumulator(Accumulator):
 
     def _block(self, index: object, block: Mapping[str, Any]) -> str | None:
         number = _number(index)
-        if number in self._opened:
+        if number in self._blocks:
             raise BadResponseError(detail="a block opens twice")
         self._open.add(number)
-        self._opened.add(number)
+        self._blocks[number] = block
         text = block.get("text")
         return self._add(text) if block.get("type") == "text" and isinstance(text, str) and text else None
 
     def _delta(self, index: object, delta: Mapping[str, Any]) -> str | None:
-        if _number(index) not in self._open:
+        number = _number(index)
+        if number not in self._open:
             raise BadResponseError(detail="text for a block that is not open")
-        text = delta.get("text")
-        if delta.get("type") == "text_delta":
+        kind = delta.get("type")
+        if kind == "text_delta":
+            text = delta.get("text")
             return self._add(text) if isinstance(text, str) and text else None
+        if isinstance(kind, str) and kind in _HIDDEN:
+            self._keep(number, kind, delta.get(_HIDDEN[kind]))
         return ""
+
+    def _keep(self, number: int, kind: str, piece: object) -> None:
+        if isinstance(piece, str):
+            self._hidden.setdefault((number, kind), []).append(piece)
+            self._hidden_chars += len(piece)
+        if self._hidden_chars > self._max:
+            raise ResponseTooLargeError
 
     def _start(self, message: Mapping[str, Any]) -> None:
         self._note("id", message.get("id"))
@@ -78,7 +97,23 @@ class MessageAccumulator(Accumulator):
             self.raw_usage = {**(self.raw_usage or {}), **new}
 
     def _reply(self) -> Reply:
-        return self._made(stop_reason(self._stop.get("stop_reason")), refusal_words(self._stop))
+        blocks = [(number, block) for number, block in sorted(self._blocks.items())]
+        called = [(number, block) for number, block in blocks if block.get("type") == "tool_use"]
+        calls = tuple(
+            anthropic_tools.call_of(block, index, self._joined(number, "input_json_delta"))
+            for index, (number, block) in enumerate(called[: anthropic_tools.MAX_CALLS])
+        )
+        thoughts = anthropic_tools.carried([self._whole(number, block) for number, block in blocks])
+        reason = stop_reason(self._stop.get("stop_reason"))
+        return self._made(reason, refusal_words(self._stop), tool_calls=calls, carry=thoughts)
+
+    def _whole(self, number: int, block: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A block of thoughts with what came after its start."""
+        came = {name: self._joined(number, kind) for name, kind in _PIECES.items()}
+        return {**block, **{name: text for name, text in came.items() if text}}
+
+    def _joined(self, number: int, kind: str) -> str:
+        return "".join(self._hidden.get((number, kind), ()))
 
 
 def _number(index: object) -> int:

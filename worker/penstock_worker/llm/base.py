@@ -36,6 +36,8 @@ class WireFamily(ABC):
 
     options: ClassVar[Options] = MappingProxyType({})
     """The family's own options."""
+    takes_tools: ClassVar[bool] = False
+    """Whether requests with tools can be put into this format."""
 
     def check_options(self, target: Target) -> None:
         """Raise ValueError naming the option that is unknown or has a wrong value."""
@@ -106,7 +108,10 @@ def instructions(request: CallRequest, mode: SchemaMode | None) -> str:
 
 
 def messages(request: CallRequest, *, assistant: str = "assistant") -> list[tuple[str, str]]:
-    """Role and text of all that follows the system part; *assistant* is the provider's word for the model."""
+    """Role and text of all that follows the system part; *assistant* is the provider's word for the model.
+
+    For formats without tools.
+    """
     turns = ((assistant if turn.role == "assistant" else turn.role, turn.text) for turn in request.turns)
     return [("user", request.user), *turns]
 

@@ -173,6 +173,8 @@ class HttpModelClient:
             await exchange.aclose()
 
     def _prepare(self, call: _Call) -> tuple[Prepared, bytes]:
+        if call.request.tools and not call.family.takes_tools:
+            raise RequestRejectedError(sent=False, detail=f"{call.target.kind} has no tools here")
         prepared = call.family.prepare(call.target, call.request)
         try:
             body = orjson.dumps(prepared.body)
@@ -280,6 +282,8 @@ def _answer(call: _Call, prepared: Prepared, reply: Reply, exchange: Exchange) -
         usage=usage,
         schema_mode=prepared.schema_mode,
         schema_changes=prepared.schema_changes,
+        tool_calls=reply.tool_calls,
+        carry=reply.carry,
         refusal=reply.refusal,
         request_id=_request_id(exchange) or reply.response_id,
         model=reply.model,

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from penstock_schemas.results import Usage
 from penstock_worker.llm.errors import CallError
-from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target
+from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target, ToolCall
 from penstock_worker.money.usage import Bounds
 
 
@@ -32,6 +32,8 @@ class Reply:
     model: str | None = None
     service_tier: str | None = None
     raw_usage: Mapping[str, Any] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    carry: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 class AnswerStream(Protocol):
@@ -66,6 +68,11 @@ class AnswerStream(Protocol):
 
 class Family(Protocol):
     """One wire format."""
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether requests with tools can be put into it."""
+        ...
 
     def check_options(self, target: Target) -> None:
         """Raise ValueError naming the option of *target* that is unknown or has a wrong value."""

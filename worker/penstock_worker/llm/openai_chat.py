@@ -16,11 +16,12 @@ from types import MappingProxyType
 from typing import Any
 
 from penstock_schemas.results import Usage
-from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions, role_messages
+from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions
 from penstock_worker.llm.errors import BadResponseError, CallError
 from penstock_worker.llm.family import Prepared, Reply
 from penstock_worker.llm.openai_errors import classify, classify_object
 from penstock_worker.llm.openai_stream import ChatStream
+from penstock_worker.llm.openai_tools import chat_calls, chat_tools, chat_turns
 from penstock_worker.llm.openai_words import stop_reason
 from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target
 from penstock_worker.llm.strict_schema import Lowered, lower_schema
@@ -40,6 +41,7 @@ class OpenAIChat(WireFamily):
             "done_marker": (bool, ()),
         }
     )
+    takes_tools = True
 
     def prepare(self, target: Target, request: CallRequest) -> Prepared:
         """Make the body; the schema mode becomes weaker where the strict subset cannot express the schema."""
@@ -88,7 +90,7 @@ def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lo
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     elif mode is SchemaMode.JSON_OBJECT:
         body["response_format"] = {"type": "json_object"}
-    return body | _stream_fields(target, request)
+    return body | chat_tools(target, request) | _stream_fields(target, request)
 
 
 def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:
@@ -99,10 +101,10 @@ def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:
     return {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _messages(target: Target, request: CallRequest, mode: SchemaMode | None) -> list[dict[str, str]]:
+def _messages(target: Target, request: CallRequest, mode: SchemaMode | None) -> list[dict[str, Any]]:
     system = instructions(request, mode)
     first = [{"role": target.options.get("system_role", "system"), "content": system}] if system else []
-    return first + role_messages(request)
+    return [*first, {"role": "user", "content": request.user}, *chat_turns(request.turns)]
 
 
 def parse_answer(body: bytes) -> Reply:
@@ -129,6 +131,7 @@ def _reply(top: Mapping[str, Any], choice: Mapping[str, Any], message: Mapping[s
         model=text_of(top.get("model")),
         service_tier=text_of(top.get("service_tier")),
         raw_usage=usage if isinstance(usage, dict) else None,
+        tool_calls=chat_calls(message),
     )
 
 

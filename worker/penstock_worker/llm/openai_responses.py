@@ -16,11 +16,12 @@ from types import MappingProxyType
 from typing import Any
 
 from penstock_schemas.results import Usage
-from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions, role_messages, schema_in_words
+from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions, schema_in_words
 from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.family import AnswerStream, Prepared, Reply
 from penstock_worker.llm.openai_errors import classify, classify_object
 from penstock_worker.llm.openai_responses_stream import ResponseAccumulator
+from penstock_worker.llm.openai_tools import responses_items, responses_tools
 from penstock_worker.llm.port import CallRequest, SchemaMode, Target
 from penstock_worker.llm.response_object import read_response
 from penstock_worker.llm.sse import MAX_EVENT_BYTES, SseDecoder
@@ -34,6 +35,7 @@ class OpenAIResponses(WireFamily):
     """The family ``openai-responses``."""
 
     options = MappingProxyType({"store": (bool, ()), "strict_subset": (bool, ())})
+    takes_tools = True
 
     def prepare(self, target: Target, request: CallRequest) -> Prepared:
         """Make the body; the schema mode becomes weaker where the strict subset cannot express the schema."""
@@ -69,7 +71,7 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
     body: dict[str, Any] = {
         **target.options.get("body", {}),
         "model": target.model,
-        "input": role_messages(request),
+        "input": _input(request),
         "max_output_tokens": request.max_output_tokens,
         "store": target.options.get("store", False),
     }
@@ -83,7 +85,13 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
         body["temperature"] = request.temperature
     if mode in (SchemaMode.JSON_SCHEMA, SchemaMode.JSON_OBJECT):
         body["text"] = {**body.get("text", {}), "format": _format(request, mode, lowered)}
+    body |= responses_tools(target, request)
     return {**body, "stream": True} if request.stream else body
+
+
+def _input(request: CallRequest) -> list[dict[str, Any]]:
+    said = (item for turn in request.turns for item in responses_items(turn))
+    return [{"role": "user", "content": request.user}, *said]
 
 
 def _format(request: CallRequest, mode: SchemaMode | None, lowered: Lowered) -> dict[str, Any]:

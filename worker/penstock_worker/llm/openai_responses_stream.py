@@ -74,4 +74,5 @@ class ResponseAccumulator(Accumulator):
             model=last.model,
             service_tier=last.service_tier,
             raw_usage=self.raw_usage,
+            tool_calls=last.tool_calls,
         )

@@ -8,16 +8,17 @@ and choices other than the first are passed over. The last usage counts.
 from collections.abc import Mapping
 from typing import Any
 
-from penstock_worker.llm.errors import BadResponseError
+from penstock_worker.llm.errors import BadResponseError, ResponseTooLargeError
 from penstock_worker.llm.family import Reply
 from penstock_worker.llm.openai_errors import classify_object
+from penstock_worker.llm.openai_tools import CallPieces
 from penstock_worker.llm.openai_words import stop_reason
 from penstock_worker.llm.port import StopReason
 from penstock_worker.llm.sse import SseDecoder
 from penstock_worker.llm.streaming import Accumulator, EventStream
 from penstock_worker.llm.wire import mapping, text_of
 
-_HIDDEN = ("reasoning_content", "reasoning", "reasoning_details", "tool_calls", "function_call")
+_HIDDEN = ("reasoning_content", "reasoning", "reasoning_details", "function_call")
 
 
 class ChatAccumulator(Accumulator):
@@ -30,6 +31,7 @@ class ChatAccumulator(Accumulator):
         self._needs_done = needs_done
         self._refusal: list[str] = []
         self._finish: object = None
+        self._calls: CallPieces | None = None
 
     def _is_whole(self) -> bool:
         return self.done or (self._finish is not None and not self._needs_done)
@@ -78,11 +80,21 @@ class ChatAccumulator(Accumulator):
             if len(self._refusal) < 256:
                 self._refusal.append(refusal)
             return True
+        if delta.get("tool_calls"):
+            self._called(delta["tool_calls"])
+            return True
         return any(delta.get(name) for name in _HIDDEN)
+
+    def _called(self, pieces: object) -> None:
+        self._calls = self._calls or CallPieces()
+        self._calls.feed(pieces)
+        if self._calls.size > self._max:
+            raise ResponseTooLargeError
 
     def _reply(self) -> Reply:
         refusal = text_of("".join(self._refusal), 256)
-        return self._made(StopReason.REFUSAL if refusal else stop_reason(self._finish), refusal)
+        calls = self._calls.calls() if self._calls is not None else ()
+        return self._made(StopReason.REFUSAL if refusal else stop_reason(self._finish), refusal, tool_calls=calls)
 
 
 class ChatStream(EventStream):

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from penstock_schemas.results import Usage
     from penstock_worker.llm.rate_limits import RateLimits
 
-__all__ = ["Answer", "CallLimits", "CallRequest", "ModelClient", "SchemaMode", "StopReason", "Target", "Turn"]
+__all__ = [
+    "Answer",
+    "CallLimits",
+    "CallRequest",
+    "ModelClient",
+    "SchemaMode",
+    "StopReason",
+    "Target",
+    "ToolCall",
+    "ToolSpec",
+    "Turn",
+]
 
 
 class SchemaMode(StrEnum):
@@ -44,11 +55,44 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One earlier turn of the same exchange: an excerpt of the model's answer, or what was wrong with it."""
+class ToolSpec:
+    """A tool as a model is told of it."""
 
-    role: Literal["assistant", "user"]
+    name: str
+    """Of ``[A-Za-z0-9_-]``, at most 64 long."""
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON Schema of its arguments; the root is an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that a model wants made. None of it is to be trusted."""
+
+    id: str
+    """The provider's, or one made here; what the result is told under."""
+    name: str
+    arguments: str = field(repr=False)
+    """What the model takes for JSON, as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier turn of the same exchange: an excerpt of the model's answer, or what was wrong with it.
+
+    With tools also what the model wanted called, and under ``tool`` what came of one of these calls.
+    """
+
+    role: Literal["assistant", "user", "tool"]
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    """What the assistant wanted called; each is answered by a ``tool`` turn right after it, in any order."""
+    call_id: str = ""
+    """Of a ``tool`` turn: the call that it answers."""
+    failed: bool = False
+    """Of a ``tool`` turn: whether it tells of an error."""
+    carry: tuple[Mapping[str, Any], ...] = ()
+    """Of an assistant's turn: the answer's ``carry``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +113,10 @@ class CallRequest:
     """A name for the schema, of ``[A-Za-z0-9_-]``, at most 64 long; some providers show it to the model."""
     schema_mode: SchemaMode | None = None
     """Overrides the target's mode, as after ``schema_unsupported``; None takes the target's."""
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model may ask to have called; empty for nothing."""
+    tool_choice: Literal["auto", "required", "none"] = "auto"
+    """Whether it may, must, or must not any more. Says nothing without *tools*."""
     temperature: float | None = None
     """None leaves it to the provider."""
     seed: int | None = None
@@ -136,6 +184,10 @@ class Answer:
     """The mode really used, which can be weaker than the one asked for; None without a schema."""
     schema_changes: tuple[str, ...] = ()
     """What the provider was not told of the schema, as JSON pointer and keyword; local validation decides."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wants called before it goes on."""
+    carry: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """What this provider wants to see again, as it came, in front of the calls: signed thoughts."""
     refusal: str | None = field(default=None, repr=False)
     """The model's own words of refusal, at most 256 bytes, for the ledger."""
     request_id: str | None = None

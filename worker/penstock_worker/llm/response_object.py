@@ -6,6 +6,7 @@ from typing import Any
 from penstock_worker.llm.errors import BadResponseError, ServerFailedError
 from penstock_worker.llm.family import Reply
 from penstock_worker.llm.openai_errors import classify_object
+from penstock_worker.llm.openai_tools import responses_calls
 from penstock_worker.llm.port import StopReason
 from penstock_worker.llm.wire import mapping, objects, sound, text_of
 
@@ -37,6 +38,7 @@ def read_response(response: Mapping[str, Any]) -> Reply:
         model=text_of(response.get("model")),
         service_tier=text_of(response.get("service_tier")),
         raw_usage=usage if isinstance(usage, dict) else None,
+        tool_calls=responses_calls(response),
     )
 
 

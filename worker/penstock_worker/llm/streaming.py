@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from penstock_worker.llm.errors import BadResponseError, ResponseTooLargeError, StreamBrokenError
 from penstock_worker.llm.family import Reply
 from penstock_worker.llm.lines import EventTooLargeError
-from penstock_worker.llm.port import StopReason
+from penstock_worker.llm.port import StopReason, ToolCall
 from penstock_worker.llm.sse import ServerEvent
 from penstock_worker.llm.wire import excerpt, loads, text_of, utf8_length
 
@@ -96,7 +96,14 @@ class Accumulator(ABC):
         if name not in self._names and (text := text_of(value)) is not None:
             self._names[name] = text
 
-    def _made(self, stop: StopReason, refusal: str | None = None) -> Reply:
+    def _made(
+        self,
+        stop: StopReason,
+        refusal: str | None = None,
+        *,
+        tool_calls: tuple[ToolCall, ...] = (),
+        carry: tuple[Mapping[str, Any], ...] = (),
+    ) -> Reply:
         return Reply(
             text="".join(self._parts),
             stop=stop,
@@ -105,6 +112,8 @@ class Accumulator(ABC):
             model=self._names.get("model"),
             service_tier=self._names.get("service_tier"),
             raw_usage=self.raw_usage,
+            tool_calls=tool_calls,
+            carry=carry,
         )
 
 

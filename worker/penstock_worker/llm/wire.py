@@ -28,6 +28,14 @@ def loads(data: bytes) -> Any:
         raise BadResponseError(detail=excerpt(data)) from None
 
 
+def dumped(value: object) -> str:
+    """JSON of what :func:`loads` gave. Raises BadResponseError for what it took and nothing can store."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, RecursionError):
+        raise BadResponseError(detail="half a surrogate pair, or a number too large") from None
+
+
 def document(body: bytes) -> dict[str, Any]:
     """Parse a whole body that must be one JSON object. Raises BadResponseError."""
     top = loads(body)
