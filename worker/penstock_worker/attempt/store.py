@@ -20,6 +20,7 @@ from penstock_schemas.results import JobFailure
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_include, load_script
+from penstock_worker.attempt.recent import Recent
 from penstock_worker.engine.lease import Lease
 from penstock_worker.money.budgets import BudgetSpent, Hold
 from penstock_worker.routing.closed import Ask, Closed
@@ -61,11 +62,12 @@ class Parked(IntEnum):
 class AttemptStore:
     """The scripts of an attempt, on one batcher shared by all attempts of a process.
 
-    *policy*: how targets are spared.
+    *policy*: how targets are spared. *recent* keeps what was written last, for a Redis that loses it.
     """
 
-    def __init__(self, batcher: Batcher, policy: Policy | None = None) -> None:
+    def __init__(self, batcher: Batcher, policy: Policy | None = None, recent: Recent | None = None) -> None:
         self._batcher = batcher
+        self._recent = recent or Recent(batcher)
         rules = (policy or Policy()).lua()
         budget = load_include("penstock_worker.money", "budget")
         guards = (rules + load_include(_ROUTING, "admission"), budget)
@@ -133,6 +135,7 @@ class AttemptStore:
         args = [call_id, kind, orjson.dumps(end), cost, uncertain_nanousd, *said, tokens, uncertain_tokens]
         args += [apart, *entry]
         before, cancelled = await _held(lambda: self._run(self._settle, lease, args))
+        self._recent.settled(self._settle, *_sent(lease, args), lease.job_id)
         if cancelled:
             raise asyncio.CancelledError
         return before
@@ -206,7 +209,11 @@ class AttemptStore:
                 raise
 
     async def _ended(self, lease: Lease, script: Script, args: list[Any]) -> bool:
-        return await self._left(lease, lambda: self._run(script, lease, [*args, lease.queue]))
+        sent = _sent(lease, [*args, lease.queue])
+        left = await self._left(lease, lambda: self._batcher.call(script, *sent))
+        if left:
+            self._recent.ended(script, *sent, lease.job_id)
+        return left
 
     async def _left(self, lease: Lease, once: Callable[[], Awaitable[Any]]) -> bool:
         """Leave the job by *once*. Nothing cancels that any more."""
@@ -218,8 +225,12 @@ class AttemptStore:
         return lease.released
 
     def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
-        record = keys.record(lease.job_id).encode(errors="surrogateescape")
-        return self._batcher.call(script, [record], [lease.raw_id, lease.token, *args])
+        return self._batcher.call(script, *_sent(lease, args))
+
+
+def _sent(lease: Lease, args: list[Any]) -> tuple[list[bytes], list[Encodable]]:
+    """KEYS and ARGV of a script that acts for the holder of *lease*."""
+    return [keys.record(lease.job_id).encode(errors="surrogateescape")], [lease.raw_id, lease.token, *args]
 
 
 def _said(report: Report, target: Encodable, counted_tokens: int) -> list[Encodable]:
