@@ -59,7 +59,7 @@ class _Sums:
         if cost := row.get(b"cost_nanousd"):
             line.cost_nanousd += int(cost)
         call = (row.get(b"job", b""), row.get(b"call", b""))
-        if row.get(b"amends") == b"1":
+        if row.get(b"amends", b"0") != b"0":
             self._amend(call)
         if row.get(b"kind") == b"unknown":
             self._unknown[call] = (line, uncertain)

@@ -200,7 +200,10 @@ async def test_what_was_unknown_may_be_told_later(redis: Redis, worker: HandWork
     await settle(worker, lease, "answered", KNOWN)
     row = await record(redis, lease)
     assert (row["cost_nanousd"], row["uncertain_nanousd"]) == ("70", "0")
-    assert [entry["amends"] for entry in await ledger(redis)] == ["0", "1"]
+    first, second = await redis.xrange(keys.LEDGER)
+    assert (first[1][b"amends"], second[1][b"amends"]) == (b"0", first[0])
+    assert second[1][b"was"] == b"1 0 500 1 0 0 0 0 0 0 0 0"
+    assert await redis.zcard(keys.DOUBTS) == 0
 
     before = await dump(redis)
     await settle(worker, lease, "answered", KNOWN)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -44,7 +45,7 @@ def quiet(client: redis.Redis) -> redis.Redis:
     write_job(client, "replayed", ["dead", "degraded"], {"result": "{}", "cost_nanousd": 50, "uncertain_nanousd": 900})
     write_call(client, "replayed", "1.1.1", "unknown", None, 900)
     write_call(client, "replayed", "2.1.1", "unknown", None, 60)
-    write_call(client, "replayed", "2.1.1", "answered", 50, 0, amends=1)
+    write_call(client, "replayed", "2.1.1", "answered", 50, 0, amends=True)
     client.hset("penstock:counts", mapping={"open": 0, "running": 0, "succeeded": 1})
     return client
 
@@ -63,12 +64,15 @@ def write_job(client: redis.Redis, job_id: str, ends: list[str], more: dict[str,
 
 
 def write_call(
-    client: redis.Redis, job_id: str, call: str, kind: str, cost: int | None, uncertain: int, amends: int = 0
+    client: redis.Redis, job_id: str, call: str, kind: str, cost: int | None, uncertain: int, amends: bool = False
 ) -> None:
     client.hset(f"penstock:journal:{job_id}", mapping={call: "{}", f"{call}:end": f"{kind} {{}}"})
     client.pexpire(f"penstock:journal:{job_id}", 60_000)
     entry = {"job": job_id, "call": call, "kind": kind, "cost_nanousd": "" if cost is None else cost}
-    client.xadd("penstock:ledger", {**entry, "uncertain_nanousd": uncertain, "orphan": 0, "amends": amends})
+    ledger: Any = client.xrange("penstock:ledger")
+    known = [entry_id for entry_id, row in ledger if (row["job"], row["call"]) == (job_id, call)]
+    first = known[0] if amends else "0"
+    client.xadd("penstock:ledger", {**entry, "uncertain_nanousd": uncertain, "orphan": 0, "amends": first})
 
 
 def test_what_is_right_has_no_faults(quiet: redis.Redis, bill: Path) -> None:
@@ -98,7 +102,7 @@ SPOILERS: list[tuple[Callable[[redis.Redis], object], str]] = [
     (lambda c: c.hset("penstock:budget:tenant:acme:day:1", "held", 5), "budgets_hold_nothing: tenant:acme:day:1 still"),
     (lambda c: c.delete("penstock:ledger"), "every_billed_call_is_in_the_ledger: the provider saw good:1.1.1"),
     (
-        lambda c: write_call(c, "good", "1.1.1", "answered", 0, 0, amends=1),
+        lambda c: write_call(c, "good", "1.1.1", "answered", 0, 0, amends=True),
         "every_billed_call_is_in_the_ledger: the provider charges for good:1.1.1",
     ),
 ]

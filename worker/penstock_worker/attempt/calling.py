@@ -11,13 +11,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from penstock_schemas.results import BUCKETS, Usage
-from penstock_store.batcher import Encodable
+from penstock_schemas.results import Usage
 from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.journal import (
@@ -29,11 +28,12 @@ from penstock_worker.attempt.journal import (
     error_from_json,
     error_to_json,
 )
+from penstock_worker.attempt.ledger import ledger_fields
 from penstock_worker.attempt.store import AttemptStore, Intended
 from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
 from penstock_worker.money.budgets import Budgets, Hold
-from penstock_worker.money.costing import Costing
+from penstock_worker.money.costing import Charge, Costing
 from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
 from penstock_worker.routing.report import ABORTED, Report, report_of
@@ -43,9 +43,6 @@ Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode"]
 
 BYTES_PER_TOKEN = 4
 """Of English text, roughly: for what a call counts with against a limit of tokens, until its usage is known."""
-
-SAVED = ("saved_tokens", "saved_nanousd")
-"""Of a stream that was cut because it said nothing any more: what the cap allowed beyond, about."""
 
 REPORT_GRACE_S = 30.0
 """How long after its time limit a call's end may still be told, before its slot is given to another."""
@@ -99,9 +96,9 @@ class Caller:
         except asyncio.CancelledError:
             await self._settle_unknown(attempt, entry)
             raise
-        cost = self.prices.cost(target, answer)
+        charge = self.prices.charge(target, answer)
         end = answer_to_json(answer)
-        await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, cost=cost, uncertain=0)
+        await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, charge)
         return entry, answer
 
     async def kept(self, attempt: Attempt, step: Step) -> tuple[CallEntry, Answer] | None:
@@ -127,7 +124,8 @@ class Caller:
     ) -> tuple[CallEntry, Ask]:
         size = _size(request)
         input_bound = token_bound(size)
-        held = self.prices.worst_case(target, input_bound, request.max_output_tokens)
+        bound = self.prices.bound(target, input_bound, request.max_output_tokens)
+        held = bound.nanousd
         _check_limit(attempt, held)
         ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
@@ -135,7 +133,8 @@ class Caller:
             entry.intent |= {"step": step.name, "asked": step.asked, "prompt": step.prompt}
         crash_points.reach("intent.pre")
         hold = Hold(self._scopes(attempt, entry), held or 0, input_bound + request.max_output_tokens)
-        entry.intent["held_tokens"] = hold.tokens
+        entry.intent |= {"held_tokens": hold.tokens, "cap_tokens": request.max_output_tokens, "price": bound.price}
+        self.store.prices.note(bound.row)
         allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask, hold)
         if isinstance(allowed, Closed):
             raise TargetClosed(target.name, ask.tokens, allowed)
@@ -159,12 +158,11 @@ class Caller:
             saved = self.prices.cost_of(target, Usage(output_tokens=error.saved_tokens))
             end |= {"saved_tokens": error.saved_tokens, "saved_nanousd": saved}
         if error.billed == "no":
-            await self._settle(attempt, entry, "failed", end, *said, cost=0, uncertain=0)
+            await self._settle(attempt, entry, "failed", end, *said, Charge(0))
         elif error.billed == "yes" and error.usage is not None:
-            cost = self.prices.cost_of(target, error.usage)
-            await self._settle(attempt, entry, "failed", end, *said, cost=cost, uncertain=0)
+            await self._settle(attempt, entry, "failed", end, *said, self.prices.charge_of(target, error.usage))
         else:
-            await self._settle(attempt, entry, "failed", end, *said, **_unknown(entry.intent["held_nanousd"]))
+            await self._settle(attempt, entry, "failed", end, *said)
 
     async def _settle_unknown(self, attempt: Attempt, entry: CallEntry) -> None:
         """A call that was sent, perhaps, and whose end nobody saw: the most it can have cost stays on the books.
@@ -172,7 +170,7 @@ class Caller:
         Unless its worker, thought to be dead, has told the end meanwhile: then it is that.
         """
         end = {"error": "interrupted", "billed": "unknown"}
-        await self._settle(attempt, entry, "unknown", end, ABORTED, 0, **_unknown(entry.intent.get("held_nanousd")))
+        await self._settle(attempt, entry, "unknown", end, ABORTED, 0)
 
     async def _settle(
         self,
@@ -182,12 +180,15 @@ class Caller:
         end: dict[str, Any],
         report: Report,
         counted_tokens: int,
-        *,
-        cost: int | None,
-        uncertain: int,
+        charge: Charge | None = None,
     ) -> None:
+        """*charge* None: it may have been billed, nobody knows; the most that was held for it stays uncertain."""
+        held = entry.intent.get("held_nanousd")
+        cost, uncertain = (0 if held is not None else None, held or 0) if charge is None else (charge.nanousd, 0)
+        price = entry.intent.get("price") if charge is None else charge.price
         entry.kind = kind
-        entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain}
+        entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain, "price": price}
+        self.store.prices.note(charge.row if charge else None)
         crash_points.reach("settle.pre")
         before = await self.store.settle(
             attempt.lease,
@@ -196,7 +197,7 @@ class Caller:
             entry.end_to_keep(),
             cost_nanousd=cost,
             uncertain_nanousd=uncertain,
-            ledger=_ledger(attempt, entry, self.prices.version),
+            ledger=ledger_fields(attempt, entry, self.prices.version),
             report=report,
             counted_tokens=counted_tokens,
             tokens=(entry.usage.total_tokens or 0) if entry.usage else 0,
@@ -212,11 +213,6 @@ def _size(request: CallRequest) -> int:
     """Bytes of all that is sent."""
     parts = [request.system, request.user, *(turn.text for turn in request.turns)]
     return sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
-
-
-def _unknown(held: int | None) -> dict[str, Any]:
-    """Cost and uncertainty of a call that may have been billed; both are unknown where the price is."""
-    return {"cost": 0 if held is not None else None, "uncertain": held or 0}
 
 
 def _check_limit(attempt: Attempt, held: int | None) -> None:
@@ -238,30 +234,7 @@ def _intent(attempt: Attempt, target: Target, purpose: Purpose, held: int | None
         "target": target.name,
         "prompt": prompt.name,
         "purpose": purpose,
+        "user": attempt.request.user,
         "held_nanousd": held,
         "at_ms": attempt.now_ms(),
     }
-
-
-def _ledger(attempt: Attempt, entry: CallEntry, price_version: str) -> Mapping[str, Encodable]:
-    """The ledger's fields; an absent one is unknown."""
-    end, usage, prompt = entry.end, entry.usage, attempt.route.prompt or attempt.task.prompt
-    fields: dict[str, Any] = {
-        "tenant": attempt.request.tenant,
-        "task": attempt.request.task,
-        "target": entry.intent["target"],
-        "prompt": entry.intent["prompt"],
-        "prompt_digest": prompt.short_digest if prompt.name == entry.intent["prompt"] else None,
-        "purpose": entry.intent["purpose"],
-        "held_nanousd": entry.intent["held_nanousd"],
-        "sent_at_ms": entry.intent["at_ms"],
-        "prices": price_version,
-        "billed": end.get("billed", "yes"),
-        **{
-            name: end.get(name)
-            for name in ("model", "request_id", "error", "service_tier", "first_content_ms", "took_ms", *SAVED)
-        },
-        **({name: getattr(usage, name) for name in BUCKETS} if usage else {}),
-        "suspect": int(usage.suspect) if usage else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}

@@ -16,10 +16,12 @@ import orjson
 from redis.exceptions import RedisError
 
 from penstock_schemas import keys
+from penstock_schemas.prices import PriceRow
 from penstock_schemas.results import JobFailure
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_include, load_script
+from penstock_worker.attempt.ledger import PriceNotes
 from penstock_worker.attempt.recent import Recent
 from penstock_worker.engine.lease import Lease
 from penstock_worker.money.budgets import BudgetSpent, Hold
@@ -77,6 +79,9 @@ class AttemptStore:
         self._finish, self._reschedule, self._bury_corrupt = (
             load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("finish", "reschedule", "bury_corrupt")
         )
+        self._note_price = load_script(_PACKAGE, "note_price")
+        self.prices = PriceNotes(self._write_price)
+        """Keeps the price rows that entries of the ledger name."""
 
     async def intend(
         self,
@@ -223,6 +228,9 @@ class AttemptStore:
             _uncancel()
         lease.released = bool(code)
         return lease.released
+
+    def _write_price(self, row: PriceRow) -> asyncio.Future[Any]:
+        return self._batcher.call(self._note_price, [], [row.digest, row.as_json])
 
     def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
         return self._batcher.call(script, *_sent(lease, args))

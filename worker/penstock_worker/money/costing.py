@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from penstock_schemas.prices import PriceRow
 from penstock_schemas.results import Usage
 from penstock_worker.llm.port import Answer, Target
 from penstock_worker.money.prices import PriceTable
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An amount, and where it comes from."""
+
+    nanousd: int | None
+    """None where a price or the usage is unknown, never 0."""
+    row: PriceRow | None = None
+    """The prices that it was worked out by; None when there are none, or the provider told the amount itself."""
+
+    @property
+    def price(self) -> str | None:
+        """The row's digest."""
+        return None if self.row is None else self.row.digest
 
 
 class Costing:
@@ -20,21 +37,38 @@ class Costing:
         """Which table of prices this is."""
         return self._table.version
 
-    def cost(self, target: Target, answer: Answer) -> int | None:
+    def charge(self, target: Target, answer: Answer) -> Charge:
         """What a call cost: what the provider itself says, else the price of its tokens."""
         if answer.provider_cost_nanousd is not None:
-            return answer.provider_cost_nanousd
+            return Charge(answer.provider_cost_nanousd)
         if answer.usage is None:
-            return None
-        return self.cost_of(target, answer.usage, service_tier=answer.service_tier)
+            return Charge(None)
+        return self.charge_of(target, answer.usage, service_tier=answer.service_tier)
+
+    def charge_of(self, target: Target, usage: Usage, *, service_tier: str | None = None) -> Charge:
+        """What these tokens cost."""
+        whole_input = sum((usage.input_tokens or 0, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0))
+        ref, now = _reference(target), _now()
+        row = self._table.row(ref, whole_input, now, service_tier=service_tier)
+        return Charge(self._table.price(ref, usage, now, service_tier=service_tier), row)
+
+    def cost(self, target: Target, answer: Answer) -> int | None:
+        """The amount of :meth:`charge`."""
+        return self.charge(target, answer).nanousd
 
     def cost_of(self, target: Target, usage: Usage, *, service_tier: str | None = None) -> int | None:
-        """What these tokens cost."""
-        return self._table.price(_reference(target), usage, _now(), service_tier=service_tier)
+        """The amount of :meth:`charge_of`."""
+        return self.charge_of(target, usage, service_tier=service_tier).nanousd
+
+    def bound(self, target: Target, input_tokens: int, output_tokens: int) -> Charge:
+        """The most that a call with at most so many tokens can cost."""
+        ref, now = _reference(target), _now()
+        row = self._table.row(ref, input_tokens, now)
+        return Charge(self._table.worst_case(ref, input_tokens, output_tokens, now), row)
 
     def worst_case(self, target: Target, input_tokens: int, output_tokens: int) -> int | None:
-        """The most that a call with at most so many tokens can cost."""
-        return self._table.worst_case(_reference(target), input_tokens, output_tokens, _now())
+        """The amount of :meth:`bound`."""
+        return self.bound(target, input_tokens, output_tokens).nanousd
 
 
 def _reference(target: Target) -> str:

@@ -6,6 +6,7 @@ to, "<kind> <JSON>"; with ":held" -> what is held as uncertain for it, nano-USD;
 it (the include "budget", pasted ahead).
 ]]
 -- include: keys
+-- include: ledger
 
 local function settle_open(job_id, tenant, task, call_id)
   local journal = KEY.journal .. job_id
@@ -13,10 +14,16 @@ local function settle_open(job_id, tenant, task, call_id)
   local held = tonumber(intent.held_nanousd)
   local told = cjson.encode({error = "interrupted", billed = "unknown", cost_nanousd = held and 0 or cjson.null,
     uncertain_nanousd = held or 0})
-  redis.call("XADD", KEY.LEDGER, "*", "job", job_id, "call", call_id, "kind", "unknown",
-    "cost_nanousd", held and 0 or "", "uncertain_nanousd", held or 0, "orphan", 0, "amends", 0,
-    "tenant", tenant, "task", task, "target", intent.target, "prompt", intent.prompt, "purpose", intent.purpose,
-    "sent_at_ms", intent.at_ms, "billed", "unknown", "error", "interrupted")
+  local flat = {"job", job_id, "call", call_id, "kind", "unknown", "cost_nanousd", held and 0 or "",
+    "uncertain_nanousd", held or 0, "orphan", 0, "tenant", tenant, "task", task, "billed", "unknown",
+    "error", "interrupted"}
+  local function tell(name, value)
+    if value ~= nil and value ~= cjson.null and value ~= "" then flat[#flat + 1], flat[#flat + 2] = name, value end
+  end
+  for _, name in ipairs({"user", "target", "prompt", "purpose", "price", "held_nanousd"}) do tell(name, intent[name]) end
+  tell("sent_at_ms", intent.at_ms)
+  tell("budgets", ledger_budgets(journal, call_id))
+  ledger_add(job_id .. ":" .. call_id, flat, nil, true, 0, intent.held_tokens or 0)
   local hold = redis.call("HGET", journal, call_id .. ":hold")
   budget_settle(journal, call_id, 0, held or 0, 0, hold and tonumber(cjson.decode(hold).tokens) or 0)
   redis.call("HSET", journal, call_id .. ":end", "unknown " .. told)

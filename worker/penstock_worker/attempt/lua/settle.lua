@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- include: record
 -- include: lease
+-- include: ledger
 --[[
 Write down what a provider call came to: into the journal, the ledger and the job's cost. Costs are not fenced:
 a worker that has lost its lease settles too, and its entry says so. Breaker, gate and limits of the target (the
@@ -16,7 +17,7 @@ ARGV[9] what the end says of it, see admission_report      ARGV[10] how long it 
 ARGV[11] tokens it took beyond those counted at its start  ARGV[12] how long it took, ms; -1 unknown
 ARGV[13] tokens it took                   ARGV[14] the most it may have taken, if that is unknown; else 0
 ARGV[15] the text of the answer, where it is kept apart from the journal; else ""
-ARGV[16...] names and values of the ledger entry
+ARGV[16...] names and values of the ledger entry; the first is "estimated", 1 if the figures are no provider's
 
 Returns nil: written
         what it came to, "<kind> <JSON>", when it was settled before, in a repeat or by the worker that had lost the
@@ -24,19 +25,27 @@ Returns nil: written
 ]]
 local record, job_id, token, call_id, kind = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local journal = KEY.journal .. job_id
+local id = job_id .. ":" .. call_id
 local before = redis.call("HGET", journal, call_id .. ":end")
 if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then return before end
+local kept = redis.call("EXISTS", record) == 1
+local doubt = (before or not kept) and doubt_of(id) or nil
+if before and not doubt then return before end -- a bill has told it
+if doubt and kind == "unknown" then return kind .. " " .. ARGV[5] end
 local holds = lease_held(KEY.arq_in_progress .. job_id, token)
 local cost, uncertain = tonumber(ARGV[6]), tonumber(ARGV[7])
-redis.call("XADD", KEY.LEDGER, "*", "job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
-  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, "amends", before and 1 or 0, unpack(ARGV, 16))
-local id = job_id .. ":" .. call_id
+local flat = {"job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
+  "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, unpack(ARGV, 16)}
+local budgets = ledger_budgets(journal, call_id)
+if budgets ~= "" then flat[#flat + 1], flat[#flat + 2] = "budgets", budgets end
+local estimate = ARGV[17] == "1" and cost and cost > 0 and doubt_estimates()
+ledger_add(id, flat, doubt, kind == "unknown" or uncertain > 0 or estimate, ARGV[13], ARGV[14])
 local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "ok" and admitted_as_probe(ARGV[8], id)
 if ARGV[8] ~= "" then
   admission_report(ARGV[8], id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), now_ms())
 end
 budget_settle(journal, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]))
-if redis.call("EXISTS", record) == 0 then return nil end
+if not kept then return nil end
 if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id, "^%d+"), 1) end
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
 if ARGV[15] ~= "" then
