@@ -82,7 +82,6 @@ ROWS: dict[str, Row] = {
     # Whole, and no answer.
     "empty": bad("empty_answer"),
     "null": bad("empty_answer"),
-    "prose": bad("bad_output"),
     "two-objects": bad("bad_output"),
     "cut-json": bad("bad_response"),
     "nan": bad("bad_output"),
@@ -99,6 +98,7 @@ ROWS: dict[str, Row] = {
     "label-homoglyph": bad("bad_output", only=("classify",)),
     # Mended, and said so.
     "fences": Row(repairs=("code_fence",)),
+    "prose": Row(repairs=("prose_around",)),
     "bad-json": Row(repairs=("quotes", "trailing_comma")),
     # Good answers with false figures.
     **{
@@ -149,7 +149,7 @@ STREAMED: dict[str, Row] = {
     "no-finish": Row("stream_broken", cost="held"),
     "cut-middle": Row("stream_broken", cost="held"),
     "swapped-events": Row("bad_response", cost="held"),
-    "whitespace": Row("degenerate", calls=2, cost="mixed"),
+    "whitespace": Row("degenerate", cost="beyond"),
     "big-string": Row("degenerate", cost="beyond"),
     "short-body": GOOD,
     "trailing": GOOD,

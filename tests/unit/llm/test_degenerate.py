@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_worker.llm.degenerate import MAX_BLANK_PIECES, MIN_REPEATED_CHARS, LoopFinder
+from penstock_worker.llm.degenerate import MAX_BLANK_CHARS, MAX_BLANK_PIECES, MIN_REPEATED_CHARS, LoopFinder
 
 
 def found(text: str, size: int = 7) -> tuple[str | None, int]:
@@ -33,7 +33,7 @@ def test_white_space_without_end(size: int) -> None:
     """White space is found in pieces of any size."""
     shape, after = found('{"a": 1' + "\n  " * 3000, size)
     assert shape == "white_space"
-    assert after <= 1024 + 7 + 2 * size
+    assert after <= MAX_BLANK_CHARS + 7 + 2 * size
 
 
 def test_white_space_token_by_token() -> None:
@@ -55,7 +55,7 @@ def test_digits_without_end() -> None:
 def good() -> list[str]:
     rows = [{"name": f"item {n}", "price": n * 1.37, "note": None} for n in range(400)]
     nested: object = "deep"
-    for _ in range(30):
+    for _ in range(15):
         nested = {"a": [nested]}
     return [
         json.dumps(rows),
@@ -82,6 +82,6 @@ def test_short_text_always_passes(pieces: list[str]) -> None:
     text = ""
     for piece in pieces:
         text += piece
-        if len(text) > 1024:
+        if len(text) > 512:
             return
         assert finder.feed(piece) is None

@@ -7,8 +7,8 @@ pretty-printed JSON pass. The work is done once every 256 characters, by string 
 
 import re
 
-MAX_BLANK_CHARS = 1024
-"""White space in a row: more than any indentation."""
+MAX_BLANK_CHARS = 520
+"""White space in a row: more than the indentation of an answer, which is nested at most 32 deep, by 16 a level."""
 
 MAX_BLANK_PIECES = 150
 """The same in pieces that hold nothing else. A piece is a token or more, so a loop costs less than 200 of them."""

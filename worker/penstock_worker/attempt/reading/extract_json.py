@@ -23,6 +23,7 @@ from penstock_worker.llm.absent import drop_absent
 
 _FENCE: Final = re.compile(r"```[A-Za-z0-9_+.-]*[ \t]*\r?\n?(.*)```", re.DOTALL)
 _OPENING: Final = re.compile(r"[\[{]")
+_CLOSING: Final = re.compile(r"[\]}]")
 _TOKEN: Final = re.compile(r'"(?>[^"\\]+|\\.)*+(?P<closed>"?)|[\[\]{}]', re.DOTALL)
 _MAX_SPANS: Final = 1_000
 
@@ -112,9 +113,12 @@ def _in_text(
         return _cut_off()
     read = [_parsed(text[start:end], max_bytes, max_depth) for start, end in spans]
     values = [one for one in read if isinstance(one, Found)]
-    if len(values) > 1:
+    broken = [text[start] == "{" for (start, _), one in zip(spans, read, strict=True) if isinstance(one, Missing)]
+    if len(values) > 1 or (values and any(broken)):
         return Missing("several_values", f"The answer held more than one JSON value. {_ONLY_JSON}")
     if len(values) == 1:
+        if _left_over(text, spans):
+            return Missing("not_json", f"The answer had a bracket too many. {_ONLY_JSON}")
         if prose:
             return Found(values[0].value, (*steps, *_around(text)))
         return Missing("text_around", f"The answer had text around its JSON. {_ONLY_JSON}")
@@ -156,6 +160,13 @@ def _spans(text: str) -> list[tuple[int, int]] | None:
         spans.append((opening.start(), end))
         at = end
     return spans
+
+
+def _left_over(text: str, spans: list[tuple[int, int]]) -> bool:
+    """Whether a bracket is closed that was not opened: the value may be a part of another."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return any(_CLOSING.search(text, end, start) for end, start in zip(ends, starts, strict=True))
 
 
 def _closing(text: str, start: int) -> int | None:
