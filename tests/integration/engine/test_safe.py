@@ -173,6 +173,37 @@ async def test_a_suspect_waits_until_the_worker_is_idle_and_then_runs_alone(arq_
     assert beside == [{"suspect"}, {"suspect"}]
 
 
+async def test_room_for_a_suspect_is_made_by_another_when_the_first_has_died(arq_redis: ArqRedis, start: Start) -> None:
+    """A worker is chosen for the time of a lease, which it prolongs while it waits to be idle; the dead do not."""
+    first = Gate()
+    await arq_redis.enqueue_job("work", _job_id="first")
+    worker = await start(first.function())
+    await soon(first.started)
+    await arq_redis.set(keys.deaths("suspect"), SUSPECT_DEATHS)
+    await arq_redis.set(keys.suspect("suspect"), "a worker that died", px=500)
+    await arq_redis.enqueue_job("work", _job_id="suspect")
+
+    async def chosen() -> bytes | None:
+        found: bytes | None = await arq_redis.get(keys.suspect("suspect"))
+        return found if found != b"a worker that died" else None
+
+    token, chosen_at = await until(chosen), time.monotonic()
+    await until(lambda: time.monotonic() > chosen_at + 2 * worker.lease_s)
+    assert await arq_redis.get(keys.suspect("suspect")) == token
+    first.open.set()
+    await until(lambda: worker.jobs_complete == 2)
+
+
+async def test_one_worker_is_chosen_for_one_suspect_at_a_time(arq_redis: ArqRedis, batcher: Batcher) -> None:
+    """The others are left for others to make room for."""
+    for job_id in ("one", "two"):
+        await arq_redis.set(keys.deaths(job_id), SUSPECT_DEATHS)
+        await arq_redis.enqueue_job("work", _job_id=job_id)
+    suspect = (await claim(batcher, idle=False)).suspect
+    assert suspect is not None
+    assert [job_id for job_id in ("one", "two") if await arq_redis.exists(keys.suspect(job_id))] == [suspect[1]]
+
+
 async def test_a_job_that_died_alone_three_times_is_poison(arq_redis: ArqRedis, start: Start) -> None:
     """It ends as a failure that says so, and the worker lives."""
     job = await arq_redis.enqueue_job("work", _job_id="poison")

@@ -2,7 +2,8 @@
 
 A job whose holders vanished is a suspect. An idle worker takes it at once, alone. A busy one leaves it; one of those
 that saw it is chosen by the claim script to make room: it claims nothing until it is idle, and then that job. It gives
-up after its patience, and another is chosen.
+up after its patience, and another is chosen; as when it dies meanwhile: it is chosen for the time of a lease, which
+it prolongs while it makes room.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Room:
         if self._suspect is not None:
             return 1 if idle else 0
         return free
+
+    @property
+    def waits_for(self) -> tuple[str, str] | None:
+        """Queue and id of the job that room is being made for; None when it is for none."""
+        return self._suspect if self._alone is None else None
 
     def named(self) -> list[tuple[str, str]]:
         """Queue and id of the one job that the next claim is for; empty when it is for any."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from penstock_schemas import keys
 from penstock_worker.engine.functions import run_function
 from penstock_worker.engine.lease import Claim, Lease
 from penstock_worker.engine.room import Room
@@ -56,6 +57,9 @@ class Slots:
             claim = await self._claim(slots, self._room.named())
             self.more_due = len(claim.leases) >= slots
             self.next_due_s = claim.next_due_s
+        elif (suspect := self._room.waits_for) is not None:
+            lease_ms = round(self._worker.lease_s * 1000)
+            await self._worker.batcher.execute("PEXPIRE", keys.suspect(suspect[1]), lease_ms)
 
     async def fill_with(self, named: list[tuple[str, str]]) -> None:
         """Claim those of these jobs, by queue and id, that are due, as far as there are free slots."""
@@ -65,7 +69,7 @@ class Slots:
 
     async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
         worker = self._worker
-        ask = Ask(slots, worker.lease_s, not worker.tasks, self._room.patience_s, named)
+        ask = Ask(slots, worker.lease_s, not worker.tasks, worker.lease_s, named)
         claiming = asyncio.ensure_future(worker.source.claim(worker.batcher, ask))
         try:
             claim = await asyncio.shield(claiming)

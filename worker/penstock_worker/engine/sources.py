@@ -32,7 +32,7 @@ class Ask:
     idle: bool
     """Whether it runs nothing, so that it may take a job that has to be alone."""
     patience_s: float
-    """How long it may make room for such a job before another worker is asked to."""
+    """How long it is the one to make room for such a job, unless it says again that it does."""
     named: Sequence[tuple[str, str]] = ()
     """Take these (queue, job id), if they are due, and no others."""
 

@@ -79,7 +79,7 @@ local function take(worker, queue, job_id, score, now_ms)
   local alone = deaths >= worker.suspect_deaths
   if alone and not (worker.idle and worker.taken == 0) then
     redis.call("ZADD", queue, now_ms + SUSPECT_CHECK_MS, job_id)
-    if redis.call("SET", KEY.suspect .. job_id, worker.token, "NX", "PX", worker.patience_ms) then
+    if not worker.suspect and redis.call("SET", KEY.suspect .. job_id, worker.token, "NX", "PX", worker.patience_ms) then
       worker.suspect = { queue, job_id }
     end
     return nil
