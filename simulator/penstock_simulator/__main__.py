@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=0, help="port; 0 for a free one, told in the ready line (default)")
     add("--seed", type=int, default=0, help="same seed and requests, same answers and delays (default 0)")
     add("--latency", default="0ms", help="200ms, uniform:200ms..800ms, lognormal:median=800ms,p99=6s (default 0ms)")
-    add("--answers", choices=["real", "fixed"], default="real", help="fixed: least CPU, for benchmarks")
+    about = "fixed: least CPU, for benchmarks; obedient: does what the text orders"
+    add("--answers", choices=["real", "fixed", "obedient"], default="real", help=about)
     add("--script", type=Path, help="rules in a .json or .toml file")
     add("--bill", type=Path, help="append every call to this JSON Lines file")
     add("--context-tokens", type=int, default=128_000, help="prompt and output may be no more (default 128000)")

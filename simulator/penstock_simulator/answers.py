@@ -33,13 +33,17 @@ FIXED_TEXT = "A fixed answer."
 _REMEMBERED = 1024
 
 
-def named_answers(name: Literal["real", "fixed"]) -> Answers:
-    """`real` or `fixed` answers; ValueError for another name."""
+def named_answers(name: Literal["real", "fixed", "obedient"]) -> Answers:
+    """`real` or `fixed` answers, or those of a model that obeys its text; ValueError for another name."""
     if name == "real":
         return real_answer
     if name == "fixed":
         return FixedAnswers()
-    raise ValueError(f"answers are 'real' or 'fixed', not {name!r}")
+    if name == "obedient":
+        from penstock_simulator.obedient import obedient_answer
+
+        return obedient_answer
+    raise ValueError(f"answers are 'real', 'fixed' or 'obedient', not {name!r}")
 
 
 class FixedAnswers:

@@ -41,7 +41,7 @@ class SimulatorProcess:
         port: int = 0,
         seed: int = 0,
         latency: str = "0ms",
-        answers: Literal["real", "fixed"] = "real",
+        answers: Literal["real", "fixed", "obedient"] = "real",
         script: Path | None = None,
         bill: Path | None = None,
         api_key: str | None = None,

@@ -44,7 +44,7 @@ class Simulator:
         port: int = 0,
         seed: int = 0,
         latency: str = "0ms",
-        answers: Literal["real", "fixed"] | Answers = "real",
+        answers: Literal["real", "fixed", "obedient"] | Answers = "real",
         script: Any = (),
         bill: str | Path | None = None,
         api_key: str | None = None,

@@ -113,5 +113,5 @@ def test_fixed_answers_do_not_depend_on_the_text() -> None:
 def test_answers_have_names() -> None:
     """A misspelt one is an error."""
     assert named_answers("real") is real_answer
-    with pytest.raises(ValueError, match="'real' or 'fixed'"):
+    with pytest.raises(ValueError, match="'real', 'fixed' or 'obedient'"):
         named_answers("reel")  # type: ignore[arg-type]
