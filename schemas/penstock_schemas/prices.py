@@ -63,6 +63,18 @@ class PriceRow(Contract):
         """The sum of the parts, rounded half up to a whole nano-USD; an unknown bucket counts as empty."""
         return int(sum(self.parts(usage).values(), Decimal(0)).to_integral_value(ROUND_HALF_UP))
 
+    def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens can cost: each at the dearest rate of the buckets it may fall into."""
+        dearest_input, dearest_output = self._dearest
+        return int((dearest_input * input_tokens + dearest_output * output_tokens).to_integral_value(ROUND_HALF_UP))
+
+    @cached_property
+    def _dearest(self) -> tuple[Decimal, Decimal]:
+        of_input: tuple[Bucket, ...] = ("input_tokens", "cache_read_tokens", "cache_write_tokens")
+        of_output: tuple[Bucket, ...] = ("output_tokens", "reasoning_tokens")
+        rate = self.nanousd_per_token
+        return max(map(rate, of_input)), max(map(rate, of_output))
+
 
 def read_price_row(text: bytes) -> PriceRow | None:
     """The row that :attr:`PriceRow.as_json` gave; None for what is none."""

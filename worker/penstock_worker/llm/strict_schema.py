@@ -9,7 +9,10 @@ are in ``dialects``.
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from penstock_worker.llm.dialects import OPENAI, Dialect
 
@@ -45,7 +48,22 @@ class _NotLowerableError(Exception):
 
 
 def lower_schema(schema: Mapping[str, Any], dialect: Dialect = OPENAI) -> Lowered:
-    """Put *schema* into the subset of *dialect*. Changes nothing in *schema*, raises nothing."""
+    """Put *schema* into the subset of *dialect*. Changes nothing in *schema*, raises nothing.
+
+    For equal schemas the work is done once: what comes back is not to be changed.
+    """
+    try:
+        return _lowered(orjson.dumps(schema), dialect)
+    except TypeError:  # a number that orjson does not take
+        return _lower(schema, dialect)
+
+
+@lru_cache(maxsize=512)
+def _lowered(text: bytes, dialect: Dialect) -> Lowered:
+    return _lower(orjson.loads(text), dialect)
+
+
+def _lower(schema: Mapping[str, Any], dialect: Dialect) -> Lowered:
     work = _Lowering(dialect)
     try:
         return Lowered(work.root(schema), tuple(work.changes))

@@ -17,9 +17,9 @@ from collections import OrderedDict
 from typing import Any, Final
 
 import jsonschema_rs
+import orjson
 
 from penstock_schemas.json_schema import check_schema
-from penstock_schemas.strict_json import digest
 from penstock_worker.attempt.reading.cost import units_per_byte
 
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=8 * 2**20, dfa_size_limit=4 * 2**20)
@@ -42,16 +42,16 @@ class Validator:
 
 
 class Validators:
-    """Validators by the digest of their schema; the least recently used is dropped beyond *size*."""
+    """Validators by their schemas; the least recently used is dropped beyond *size*."""
 
     def __init__(self, *, size: int = 256, max_depth: int = 32) -> None:
         self._size = size
         self._max_depth = max_depth
-        self._held: OrderedDict[str, Validator] = OrderedDict()
+        self._held: OrderedDict[bytes, Validator] = OrderedDict()
 
     def get(self, schema: dict[str, Any]) -> Validator:
         """The validator of *schema*, compiled at its first use. Raises SchemaRejectedError as it does."""
-        key = digest(schema)
+        key = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
         validator = self._held.get(key)
         if validator is None:
             validator = self._held[key] = Validator(schema, max_depth=self._max_depth)
