@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import redis
 
@@ -19,6 +20,9 @@ from tests.support.worker_processes import worker_argv, write_config
 
 TWICE = {"settle.pre"}
 """Points at which an answer is paid for and only in memory."""
+
+OPTIONS: dict[str, Any] = {"budgets": kit.BUDGETS, "breaker": False}
+"""Every second call fails at the points before a retry: a breaker would rightly open."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +40,9 @@ def crash(verdict: Verdict, point: str, times: int) -> None:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="penstock-drill-")))
         server = stack.enter_context(RedisServer(binary=server_binary()))
         simulator = stack.enter_context(SimulatorProcess(bill=folder / "bill.jsonl"))
-        config = write_config(folder, server.url, simulator.base_url, lease_s=1.5, heartbeat_s=0.5, concurrency=1)
+        config = write_config(
+            folder, server.url, simulator.base_url, lease_s=1.5, heartbeat_s=0.5, concurrency=1, **OPTIONS
+        )
         ids: list[str] = []
         for n in range(times):
             if point.startswith("retry"):

@@ -17,6 +17,8 @@ from tests.support.wait import wait_until
 from tests.support.worker_processes import worker_argv, write_config
 
 LEASE_S, RECOVERY_S = 10.0, 12.0
+BUDGETS = {"global": {"day_usd": "1000"}, "tenant:*": {"hour_usd": "1000"}}
+"""Never spent, so that whatever a drill does is done to reservations too."""
 TEXT = "Text {}. The mill stands by the river, and its wheel turns day and night. The miller sleeps well."
 
 
@@ -44,7 +46,7 @@ def worker_stage(stack: ExitStack, *, latency: str = "uniform:500ms..1500ms", co
     """A stage of *count* workers with ten slots each, all of which have started. *options* are the workers'."""
 
     def argv(folder: Path, redis_url: str, base_url: str) -> list[str]:
-        return worker_argv(write_config(folder, redis_url, base_url, **options))
+        return worker_argv(write_config(folder, redis_url, base_url, budgets=BUDGETS, **options))
 
     here = stack.enter_context(stage(argv, workers=count, latency=latency))
     here.workers.wait_started(count)
@@ -53,13 +55,15 @@ def worker_stage(stack: ExitStack, *, latency: str = "uniform:500ms..1500ms", co
     return here
 
 
-def enqueue(url: str, count: int, **options: Any) -> list[str]:
-    """Enqueue so many summaries; their ids."""
+def enqueue(url: str, count: int, *, keyed: bool = False, **options: Any) -> list[str]:
+    """Enqueue so many summaries; their ids. *keyed*: under the keys ``key-0`` and so on."""
 
     async def go() -> list[str]:
         async with Producer.connect(url, tenant="drill") as producer:
             texts = [Summarize(text=TEXT.format(n)) for n in range(count)]
-            return [job.id for job in await producer.enqueue_many(texts, **cast("JobOptions", options))]
+            keys = [f"key-{n}" for n in range(count)] if keyed else None
+            jobs = await producer.enqueue_many(texts, idempotency_keys=keys, **cast("JobOptions", options))
+            return [job.id for job in jobs]
 
     return asyncio.run(go())
 

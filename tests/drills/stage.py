@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -39,10 +40,17 @@ class Stage:
         with redis.Redis.from_url(self.server.url, decode_responses=True) as client:
             yield client
 
-    def check(self, verdict: Verdict, accepted: Sequence[str]) -> None:
-        """Add to *verdict* what must hold after every drill, of jobs with these ids."""
+    def check(
+        self, verdict: Verdict, accepted: Sequence[str], *, bills: Sequence[Path] = (), but: Sequence[Any] = ()
+    ) -> None:
+        """Add to *verdict* what must hold after every drill, of jobs with these ids.
+
+        *bills*: of other providers beside the stage's own; *but*: checks that cannot hold after what was done.
+        """
         with self.redis() as client:
-            verdict.none_of("faults found by the checker", checker.faults(checker.read(client, accepted, self.bill)))
+            snapshot = checker.read(client, accepted, self.bill, *bills)
+        verdict.none_of("faults found by the checker", checker.faults(snapshot, but=but))
+        verdict.none_of("workers that ended by themselves", self.workers.ended_by_themselves())
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from tests.support.processes import ChildProcess
 
 RESTART_AFTER_S = 0.5
 _STOP_TIMEOUT_S = 30.0
+ASKED_FOR = {0, -signal.SIGKILL}
+"""Codes of those who were told to drain, and of those who were killed, by us or by a crash point."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class Supervisor:
         """The processes that run now."""
         with self._changed:
             return [child for child in self._current if child is not None and child.returncode is None]
+
+    def ended_by_themselves(self) -> list[str]:
+        """The ends that neither a signal of ours nor a drain explains: the beginning of a crash loop."""
+        return [
+            f"{end.pid} ended with {end.code} after {end.lived_s:.1f} s"
+            for end in self.ends
+            if end.code not in ASKED_FOR
+        ]
 
     def kill_random(self, rng: random.Random) -> ChildProcess:
         """SIGKILL one of those that run; it. Raises ``AssertionError`` when none does for 10 s."""

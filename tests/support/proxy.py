@@ -65,6 +65,15 @@ class TcpProxy:
         """How many connections are open now."""
         return self._call(lambda: len(self.clients))
 
+    def retarget(self, url: str) -> None:
+        """Lead to the server of *url* from now on, and ``cut`` what leads elsewhere: as a name that moves."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        target = (parts.hostname, parts.port)
+        self._call(lambda: setattr(self, "target", target))
+        self.cut()
+
     def pass_through(self) -> None:
         """Forward everything at once, what was held back included; the end of delay, freeze and refuse."""
         self._call(self._set_mode)

@@ -25,8 +25,10 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 def bill(tmp_path: Path) -> Path:
     path = tmp_path / "bill.jsonl"
     calls = [("good", "1.1.1"), ("dead", "1.1.1"), ("dead", "1.2.1"), ("replayed", "1.1.1"), ("replayed", "2.1.1")]
+    about = {"model": "gpt-4o-mini", "visible_output_tokens": 1}  # 600 nano-USD
+    more = {"good": {"cached_input_tokens": 0, "uncached_input_tokens": 0, "reasoning_tokens": 0, **about}}
     rows = [
-        {"id": str(number), "caller_id": f"{job}:{call}", "billed": job != "dead"}
+        {"id": str(number), "caller_id": f"{job}:{call}", "billed": job != "dead", **more.get(job, {})}
         for number, (job, call) in enumerate(calls)
     ]
     first = {"id": "0", "caller_id": "good:1.1.1", "billed": False}
@@ -37,8 +39,8 @@ def bill(tmp_path: Path) -> Path:
 @pytest.fixture
 def quiet(client: redis.Redis) -> redis.Redis:
     """Three jobs that ended as they should: one at once, one dead, one replayed after its first call was lost."""
-    write_job(client, "good", ["succeeded"], {"result": "{}", "cost_nanousd": 700})
-    write_call(client, "good", "1.1.1", "answered", 700, 0)
+    write_job(client, "good", ["succeeded"], {"result": "{}", "cost_nanousd": 600})
+    write_call(client, "good", "1.1.1", "answered", 600, 0)
     write_job(client, "dead", ["dead"], {"failure": "{}"})
     for call in ("1.1.1", "1.2.1"):
         write_call(client, "dead", call, "failed", 0, 0)
@@ -47,6 +49,7 @@ def quiet(client: redis.Redis) -> redis.Redis:
     write_call(client, "replayed", "2.1.1", "unknown", None, 60)
     write_call(client, "replayed", "2.1.1", "answered", 50, 0, amends=True)
     client.hset("penstock:counts", mapping={"open": 0, "running": 0, "succeeded": 1})
+    client.hset("penstock:budget:global:day:1", mapping={"spent": 650, "uncertain": 900, "held": 0})
     return client
 
 
@@ -100,6 +103,14 @@ SPOILERS: list[tuple[Callable[[redis.Redis], object], str]] = [
     (lambda c: c.hset("penstock:job:good", "cost_nanousd", 1), "the_ledger_is_the_sum_of_the_jobs: good cost 1"),
     (lambda c: c.hdel("penstock:job:replayed", "uncertain_nanousd"), "the_ledger_is_the_sum_of_the_jobs: replayed"),
     (lambda c: c.hset("penstock:budget:tenant:acme:day:1", "held", 5), "budgets_hold_nothing: tenant:acme:day:1 still"),
+    (
+        lambda c: c.hset("penstock:budget:global:day:1", "spent", 5),
+        "budgets_are_the_sum_of_the_ledger: the budget of all has 5 nano-USD as spent, the ledger 650",
+    ),
+    (
+        lambda c: write_call(c, "good", "1.1.1", "answered", 1, 0, amends=1),
+        "the_ledger_is_the_bill: good:1.1.1 is billed with 600 nano-USD, the ledger has 601 to 601",
+    ),
     (lambda c: c.delete("penstock:ledger"), "every_billed_call_is_in_the_ledger: the provider saw good:1.1.1"),
     (
         lambda c: write_call(c, "good", "1.1.1", "answered", 0, 0, amends=True),

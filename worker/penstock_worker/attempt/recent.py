@@ -12,6 +12,7 @@ still has it, and every script may be repeated:
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ log = structlog.get_logger("penstock.worker")
 KEEP_S = 10.0
 MOST_BYTES = 4 * 2**20
 
+_MOST_ENTRIES = 10_000
 _OVER = {b"succeeded", b"degraded", b"dead", b"cancelled", b"expired"}
 
 
@@ -44,6 +46,8 @@ class Write:
     """Key and field of a hash, and with what its value begins where the write is there."""
     ends: bool
     """Whether it ended a run."""
+    settles: bool
+    """Whether it settled a call."""
     written_at: float
     size: int
 
@@ -67,7 +71,7 @@ class Recent:
 
     def settled(self, script: Script, names: Sequence[str | bytes], args: Sequence[Encodable], job_id: str) -> None:
         """Keep a settlement: ``args`` are job id, token, call id and so on."""
-        self._keep(script, names, args, (_key(keys.journal(job_id)), f"{_text(args[2])}:end", b""), ends=False)
+        self._keep(script, names, args, (_key(keys.journal(job_id)), f"{_text(args[2])}:end", b""), settles=True)
 
     def server_changed(self, lost: bool) -> None:
         """Write again what another server does not have. *lost*: it is known to have lost state."""
@@ -75,20 +79,36 @@ class Recent:
 
     async def rewrite(self, lost: bool) -> int:
         """Send again what is not there; the number of ended runs that were not. Raises redis-py's errors."""
-        missing = 0
         self._forget_old()
+        booked = await self._booked() if self._writes else set()
+        missing: set[Encodable] = set()
+        """Jobs of which a call was not in the ledger."""
+        ends = 0
         for write in list(self._writes):
             key, field, begins = write.proof
+            job_id = write.args[0]
             state, found = await asyncio.gather(
                 self._batcher.execute("HGET", write.names[0], "state"), self._batcher.execute("HGET", key, field)
             )
             if found is not None and found.startswith(begins):
                 continue
-            if state is None and not lost:  # purged meanwhile
+            if write.settles:
+                if state is None and (job_id, _bytes(write.args[2])) in booked:
+                    continue
+                missing.add(job_id)
+            if state is None and not (lost or job_id in missing):  # purged meanwhile
                 continue
-            missing += write.ends and state not in _OVER
+            ends += write.ends and state not in _OVER
             await self._batcher.call(write.script, write.names, write.args)
-        return missing
+        return ends
+
+    async def _booked(self) -> set[tuple[bytes, bytes]]:
+        """Job and call of each entry that the ledger got lately."""
+        seconds, _ = await self._batcher.execute("TIME")
+        since_ms = (int(seconds) - 2 * math.ceil(self._keep_s)) * 1000
+        rows = await self._batcher.execute("XREVRANGE", keys.LEDGER, "+", since_ms, "COUNT", _MOST_ENTRIES)
+        entries = [dict(zip(row[::2], row[1::2], strict=True)) for _, row in rows]
+        return {(entry[b"job"], entry[b"call"]) for entry in entries}
 
     async def _rewrite(self, lost: bool) -> None:
         try:
@@ -110,10 +130,11 @@ class Recent:
         args: Sequence[Encodable],
         proof: tuple[bytes, str, bytes],
         *,
-        ends: bool,
+        ends: bool = False,
+        settles: bool = False,
     ) -> None:
         size = sum([len(part) for part in args if isinstance(part, str | bytes)])
-        self._writes.append(Write(script, names, args, proof, ends, time.monotonic(), size))
+        self._writes.append(Write(script, names, args, proof, ends, settles, time.monotonic(), size))
         self._bytes += size
         self._forget_old()
 
@@ -125,6 +146,10 @@ class Recent:
 
 def _key(name: str) -> bytes:
     return name.encode(errors="surrogateescape")
+
+
+def _bytes(part: Encodable) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()
 
 
 def _text(part: Encodable) -> str:

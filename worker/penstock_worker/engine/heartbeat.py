@@ -86,7 +86,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         client = self._make_client()
-        wait_s = self._interval_s
+        wait_s = 0.0  # what Redis is has to be known before anything can happen to it
         try:
             while not self._stopped.wait(wait_s):
                 wait_s = self._interval_s if self._beat(client) else min(_AGAIN_S, self._interval_s)
