@@ -114,6 +114,16 @@ use at ``memory_at`` (ms)."""
 LEDGER = "penstock:ledger"
 """Stream: one entry per provider call, append-only; trimmed from its old end once that is rolled up."""
 
+ROLLED = "penstock:rolled"
+"""Hash: up to where the ledger is in its sums (``cursor``, an entry's id), since when (``first``, ms), what was taken
+out of it (``trimmed``, a tally) and up to where (``trimmed_until``)."""
+
+
+def rolled(window: str) -> str:
+    """Hash, expiring: the ledger's sums of one hour or day: JSON of tenant, task, target, prompt, user -> tally."""
+    return f"penstock:rolled:{window}"
+
+
 PRICES = "penstock:prices"
 """Hash: digest -> ``<ms> <JSON>``, each row of a price table that a call was priced by, and since when it is known."""
 

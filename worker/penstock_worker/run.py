@@ -25,6 +25,7 @@ from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.costing import Costing
 from penstock_worker.money.prices import PriceTable
+from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
 from penstock_worker.reuse.sharing import Sharing
 from penstock_worker.settings import Settings, health_port
@@ -42,7 +43,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     tasks = load_tasks(settings)
     routes = make_routes(settings, config_folder)
     prices = PriceTable({name: s.model_dump(exclude_none=True) for name, s in settings.prices.items()})
-    section = settings.worker
+    section, keep = settings.worker, Keep(**settings.ledger.model_dump())
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
     reader = Reader(prose=True)
     redis = connect(settings.redis.url, max_connections=1)
@@ -77,7 +78,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
     try:
-        async with present(worker, batcher, [*section.lanes], health_port(section, index)):
+        async with present(worker, batcher, [*section.lanes], health_port(section, index)), rolling(batcher, keep):
             await worker.async_run()
     except asyncio.CancelledError:
         log.info("worker_stopped")

@@ -180,6 +180,19 @@ class PriceSection(Section):
     cache_write_per_mtok: str | None = None
 
 
+class LedgerSection(Section):
+    """How long what was spent is kept. Entries are never taken out before they are in the sums."""
+
+    entries_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 35.0
+    """Each call by itself; 0: for ever. A month and some days, so that a provider's bill finds its calls."""
+    entries: int = Field(default=1_000_000, ge=0)
+    """The most calls kept by themselves, some 300 bytes each; 0: no bound."""
+    hours_days: Positive = 35.0
+    """Sums by hour."""
+    days_days: Positive = 800.0
+    """Sums by day."""
+
+
 class BudgetSection(Section):
     """The most that may be spent in one scope, by window of the calendar (UTC). USD as strings."""
 
@@ -203,6 +216,7 @@ class Settings(SharedSettings):
     routes: dict[str, RouteSection] = Field(default_factory=dict)
     prices: dict[str, PriceSection] = Field(default_factory=dict)
     """``provider/model`` -> prices, instead of those that are known."""
+    ledger: LedgerSection = LedgerSection()
     budgets: dict[str, BudgetSection] = Field(default_factory=dict)
     """``global``, ``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``task:<name>`` or
     ``prompt:<name@version>`` -> limits."""

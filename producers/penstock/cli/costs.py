@@ -1,30 +1,49 @@
-"""``penstock costs``."""
+"""``penstock costs``: sums, a job's charges explained, and bills."""
 
 from __future__ import annotations
 
 import csv
 import io
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.commands import single
+from penstock.cli import chart
 from penstock.cli.letter_lines import usd_text
 from penstock.cli.output import Output
 from penstock.cli.parsing import time_range
 from penstock.cli.session import Session, run
-from penstock.cli.text import one_line
-from penstock.costs import COST_KEYS, CostKey, CostLine, ledger_length, read_costs
+from penstock.cli.text import local_time, one_line
+from penstock.costs import COST_KEYS, CostKey, CostLine, CostReport, read_cost_report
 from penstock_schemas.results import BUCKETS
 
-_LONG = 5_000
-_COLUMNS = ("key", "calls", "cost_usd", "uncertain_usd", "unpriced_calls", "orphan_calls", *BUCKETS)
+_COUNTS = ("calls", "uncertain_calls", "unpriced_calls", "estimated_calls", "orphan_calls")
+_COLUMNS = ("key", "calls", "cost_usd", "uncertain_usd", *_COUNTS[1:], *BUCKETS)
+
+_EXAMPLES = (
+    "penstock costs --by model --since 7d",
+    "penstock costs --by tenant --csv > costs.csv",
+    "penstock costs explain 4f1c…",
+    "penstock costs reconcile usage.csv --resolve",
+)
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    invoke_without_command=True,
+    epilog="Examples:\n\n\b\n"
+    + "\n".join(f"  {example}" for example in _EXAMPLES)
+    + "\n\n\b\nOptions of all commands: penstock --help",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
+@app.callback()
 def costs(
     ctx: typer.Context,
-    by: Annotated[str, typer.Option("--by", metavar="KEY", help="tenant, task, model, prompt or day")] = "day",
+    by: Annotated[str, typer.Option("--by", metavar="KEY", help=", ".join(COST_KEYS))] = "day",
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="such as 7d or 2026-01-31")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="such as 1d or 2026-01-31")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="comma-separated, with a header")] = False,
@@ -34,6 +53,8 @@ def costs(
     Of all tenants, or of the one that --tenant names. Uncertain is what calls of unknown outcome may have cost
     besides; a call without a known price is counted and not summed. Days are UTC.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     if by not in COST_KEYS:
         raise typer.BadParameter(f"--by wants one of {', '.join(COST_KEYS)}; not {by[:40]!r}")
     if as_csv and ctx.obj.json:
@@ -43,61 +64,82 @@ def costs(
 
     async def work(session: Session) -> None:
         first, last = await session.at(times[0]), await session.at(times[1])
-        total = await ledger_length(session.producer) if times == (None, None) else None
-        with session.out.progress("Reading the ledger", total, least=_LONG) as advance:
-            lines = await read_costs(
+        with session.out.progress("Reading the ledger", None) as advance:
+            report = await read_cost_report(
                 session.producer, key, tenant=session.options.tenant, since=first, until=last, progress=advance
             )
-        _print(session.out, key, lines, as_csv)
+        _print(session.out, report, as_csv)
+        if (report.since, report.until) != (first, last):
+            told = f"from {_time(report.since, 'the beginning')} to {_time(report.until, 'now')}"
+            session.out.talk(f"counted {told}: no finer sums are kept")
 
     run(ctx, work)
 
 
-def _print(out: Output, by: str, lines: list[CostLine], as_csv: bool) -> None:
+def _print(out: Output, report: CostReport, as_csv: bool) -> None:
     if out.as_json:
-        for line in lines:
-            out.json({by: line.key, **_json(line)})
+        for line in report.lines:
+            out.json({report.by: line.key, **_json(line)})
     elif as_csv:
-        _print_csv(out, by, lines)
-    elif lines:
-        whole = [*lines, _sum(lines)] if out.terminal and len(lines) > 1 else lines
-        rows = [[str(value) for value in _row(line)] for line in whole]
-        headers = [by, "calls", "cost USD", "uncertain USD", "unpriced", "orphaned", "tokens"]
-        out.table(headers, rows, right=headers[1:])
+        _print_csv(out, report)
+    elif report.lines:
+        _print_table(out, report)
     else:
         out.talk("no calls")
 
 
+def _print_table(out: Output, report: CostReport) -> None:
+    lines = [*report.lines, report.total] if out.terminal and len(report.lines) > 1 else report.lines
+    headers = [report.by, "calls", "cost USD", "uncertain USD", "unpriced", "orphaned", "tokens"]
+    rows = [_row(line) for line in lines]
+    if not out.terminal:
+        out.table(headers, rows)
+        return
+    shown = [[one_line(row[0], 40), *row[1:]] for row in rows]
+    if width := chart.room(headers, shown):
+        plain, most = not out.can_write(chart.CHARACTERS), max(_whole(line) for line in report.lines)
+        bars = [chart.bar(line.cost_nanousd, line.uncertain_nanousd, most, width, plain=plain) for line in lines]
+        if len(lines) > len(report.lines):
+            bars[-1] = ""
+        headers, shown = [*headers, ""], [[*row, bar] for row, bar in zip(shown, bars, strict=True)]
+    out.table(headers, shown, right=headers[1:7])
+
+
 def _json(line: CostLine) -> dict[str, Any]:
     fields = asdict(line)
-    tokens: dict[str, int] = fields.pop("tokens")
-    del fields["key"]
-    cost, uncertain = fields.pop("cost_nanousd"), fields.pop("uncertain_nanousd")
-    return {"cost_usd": usd_text(cost), "uncertain_usd": usd_text(uncertain), **fields, **tokens}
+    counts = {name: fields[name] for name in _COUNTS}
+    return {
+        "calls": counts.pop("calls"),
+        "cost_usd": usd_text(_known(line)),
+        "uncertain_usd": usd_text(line.uncertain_nanousd),
+        **counts,
+        **line.tokens,
+    }
 
 
-def _print_csv(out: Output, by: str, lines: list[CostLine]) -> None:
+def _print_csv(out: Output, report: CostReport) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writerow({**{name: name for name in _COLUMNS}, "key": by})
-    for line in lines:
+    writer.writerow({**{name: name for name in _COLUMNS}, "key": report.by})
+    for line in report.lines:
         writer.writerow({"key": one_line(line.key), **_json(line)})
     out.line(text.getvalue().rstrip("\n"))
 
 
-def _row(line: CostLine) -> tuple[Any, ...]:
-    amounts = usd_text(line.cost_nanousd), usd_text(line.uncertain_nanousd)
-    return line.key, line.calls, *amounts, line.unpriced_calls, line.orphan_calls, sum(line.tokens.values())
+def _row(line: CostLine) -> list[str]:
+    amounts = usd_text(_known(line)) or "unknown", usd_text(line.uncertain_nanousd) or ""
+    counts = line.unpriced_calls, line.orphan_calls, sum(line.tokens.values())
+    return [line.key, str(line.calls), *amounts, *map(str, counts)]
 
 
-def _sum(lines: list[CostLine]) -> CostLine:
-    total = CostLine("total")
-    for line in lines:
-        for name in ("calls", "cost_nanousd", "uncertain_nanousd", "unpriced_calls", "orphan_calls"):
-            setattr(total, name, getattr(total, name) + getattr(line, name))
-        for bucket in BUCKETS:
-            total.tokens[bucket] += line.tokens[bucket]
-    return total
+def _known(line: CostLine) -> int | None:
+    """The cost; None when that of no call is known, which is not 0."""
+    return None if line.calls and line.unpriced_calls == line.calls else line.cost_nanousd
 
 
-app = single(costs, "penstock costs --by model --since 7d", "penstock costs --by tenant --csv > costs.csv")
+def _whole(line: CostLine) -> int:
+    return line.cost_nanousd + line.uncertain_nanousd
+
+
+def _time(at: datetime | None, otherwise: str) -> str:
+    return otherwise if at is None else local_time(at)
