@@ -83,7 +83,7 @@ class Ask:
     """Prompts share a prefix cache only under the same key."""
     tools: tuple[Tool, ...] = ()
     forced_tool: str | None = None
-    """The tool that must be called, `*` for any of them; None when text will do."""
+    """The tool that must be called, `*` for any of them, empty for none; None when text will do."""
     background: bool = False
     """True when the answer is to be fetched later by its id."""
     store: bool = False

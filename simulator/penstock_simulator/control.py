@@ -115,6 +115,7 @@ def _rule_row(rule: Rule) -> dict[str, Any]:
         "faults": [{"fault": fault.name, **fault.params.as_dict()} for fault in rule.faults],
         "one_of": [[fault.name for fault in faults] for faults in rule.one_of],
         "answer": rule.answer,
+        "tool_calls": [asdict(call) for call in rule.tool_calls],
         "times": rule.times,
         "seen": rule.seen,
         "hits": rule.hits,

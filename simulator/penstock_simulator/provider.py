@@ -250,8 +250,11 @@ class Provider:
         return answer, tokens.count(shown) if self.settings.count_tokens else len(shown) // 4 + 1
 
     def _honest_answer(self, ask: Ask, plan: Plan) -> Answer:
-        """The script's answer, a call of the tool that must be called, or what the model says; within the cap."""
-        if plan.answer is None and ask.forced_tool is not None and ask.tools:
+        """What the script says, a call of the tool that must be called, or what the model says; within the cap."""
+        if plan.tool_calls and ask.forced_tool != "":
+            said = None if plan.answer is None else _scripted(plan.answer)
+            return Answer(said, None, "tool_calls", ask.reasoning_tokens, plan.tool_calls)
+        if plan.answer is None and ask.forced_tool and ask.tools:
             tool = next((tool for tool in ask.tools if tool.name == ask.forced_tool), ask.tools[0])
             text = self.settings.answers(replace(ask, schema=tool.schema or {"type": "object"}))
             called = (ToolCall(tool.name, text),)

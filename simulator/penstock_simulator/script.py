@@ -1,7 +1,7 @@
 """Rules that say which request gets which fault or which answer.
 
 A rule has a `match` (all of it must hold; an empty one matches all), and one of `fault`, `one_of` or
-`answer`; `times` ends it after so many hits. The first rule that matches wins. A header `x-simulate`, a
+`answer`, `tool_calls`; `times` ends it after so many hits. The first rule that matches wins. A header `x-simulate`, a
 marker in the text and a fault in the model's name come before all rules.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from penstock_simulator.ask import Ask, Request
+from penstock_simulator.ask import Ask, Request, ToolCall
 from penstock_simulator.faults import Fault
 from penstock_simulator.faults.spec import FaultSpecError, fault_in_model_name, parse
 from penstock_simulator.latency import parse_duration_s
@@ -27,9 +27,9 @@ from penstock_simulator.reading import MARKER, source_text
 
 HEADER = "x-simulate"
 _MATCH_KEYS = frozenset(
-    {"wire", "model", "contains", "stream", "caller", "nth", "every", "probability", "from_s", "until_s"}
+    {"wire", "model", "contains", "stream", "caller", "nth", "every", "probability", "from_s", "until_s", "told"}
 )
-_RULE_KEYS = frozenset({"match", "fault", "one_of", "answer", "times"})
+_RULE_KEYS = frozenset({"match", "fault", "one_of", "answer", "tool_calls", "times"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class Match:
     from_s: float | None = None
     """Not before so many seconds after the script was set."""
     until_s: float | None = None
+    told: int | None = None
+    """How many results of tools the prompt has."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Rule:
     faults: tuple[Fault, ...] = ()
     one_of: tuple[tuple[Fault, ...], ...] = ()
     answer: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
     times: int | None = None
     seen: int = 0
     hits: int = 0
@@ -74,6 +77,8 @@ class Plan:
 
     faults: tuple[Fault, ...] = ()
     answer: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model wants called; an answer beside them is what it says first."""
 
 
 _NOTHING = Plan()
@@ -111,7 +116,7 @@ class Script:
             if self._holds(rule, ask, caller, now_s - self._began_s):
                 rule.hits += 1
                 faults = self._random.choice(rule.one_of) if rule.one_of else rule.faults
-                return Plan(faults, rule.answer)
+                return Plan(faults, rule.answer, rule.tool_calls)
         return _NOTHING
 
     def _asked_for(self, ask: Ask, request: Request) -> Plan | None:
@@ -164,6 +169,7 @@ def _fits(match: Match, ask: Ask, caller: str | None, age_s: float) -> bool:
         and (match.model is None or fnmatchcase(ask.model, match.model))
         and (match.stream is None or match.stream == ask.stream)
         and (match.caller is None or fnmatchcase(caller or "", match.caller))
+        and (match.told is None or match.told == sum(message.role == "tool" for message in ask.messages))
         and (match.from_s is None or age_s >= match.from_s)
         and (match.until_s is None or age_s < match.until_s)
         and (match.contains is None or any(match.contains in message.text for message in ask.messages))
@@ -193,14 +199,21 @@ def _read_rule(raw: Mapping[str, Any]) -> Rule:
     unknown = raw.keys() - _RULE_KEYS
     if unknown:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}; known: {', '.join(sorted(_RULE_KEYS))}")
-    if not {"fault", "one_of", "answer"} & raw.keys():
-        raise ValueError("needs one of fault, one_of, answer")
+    if not {"fault", "one_of", "answer", "tool_calls"} & raw.keys():
+        raise ValueError("needs one of fault, one_of, answer, tool_calls")
     faults, how_often = parse(raw["fault"]) if "fault" in raw else ((), {})
     one_of = tuple(parse(spec)[0] for spec in raw.get("one_of", ()))
     match = dict(raw.get("match", {}))
     match.update({key: how_often[key] for key in ("nth", "probability") if key in how_often})
     times = raw.get("times", how_often.get("times"))
-    return Rule(_match(match), faults, one_of, raw.get("answer"), None if times is None else int(times))
+    calls = tuple(_tool_call(call) for call in raw.get("tool_calls", ()))
+    return Rule(_match(match), faults, one_of, raw.get("answer"), calls, None if times is None else int(times))
+
+
+def _tool_call(raw: Mapping[str, Any]) -> ToolCall:
+    arguments = raw.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return ToolCall(str(raw["name"]), text)
 
 
 def _match(raw: Mapping[str, Any]) -> Match:

@@ -11,7 +11,7 @@ import structlog
 
 from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.results import nanousd
-from penstock_worker.llm.client import check_target
+from penstock_worker.llm.client import FAMILIES, check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.secrets import SecretRef
 from penstock_worker.money.budgets import WINDOWS, Budget, Budgets, Limit
@@ -45,7 +45,23 @@ def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
     unknown = sorted(settings.routes.keys() - known.keys() - {DEFAULT})
     if unknown:
         raise ConfigurationError(f"routes.{unknown[0]}", f"there is no such task; known: {', '.join(sorted(known))}")
-    return {name: task for name, task in known.items() if name in settings.routes or DEFAULT in settings.routes}
+    used = {name: task for name, task in known.items() if name in settings.routes or DEFAULT in settings.routes}
+    for name, task in used.items():
+        _check_tools(name, task, settings)
+    return used
+
+
+def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
+    """Whether all tools of a task are there, and all its targets can be told of them."""
+    if not task.offered():
+        return
+    route = name if name in settings.routes else DEFAULT
+    for target in settings.routes[route].targets:
+        provider = target.split("/", 1)[0]
+        kind = settings.providers[provider].kind
+        if not FAMILIES[kind].takes_tools:
+            what = f"{target!r} cannot be told of the tools of the task {name!r}: providers.{provider} is of kind {kind}"
+            raise ConfigurationError(f"routes.{route}.targets", what)
 
 
 def make_routes(settings: Settings, config_folder: Path) -> Routes:

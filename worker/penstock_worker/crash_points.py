@@ -27,6 +27,12 @@ POINTS = (
     "retry.post",  # it is
 )
 
+RARE_POINTS = (
+    "tool.pre",  # a tool that changes something is written down as begun, and is about to be called
+    "tool.post",  # a tool was called, and what came of it is only in memory
+)
+"""Places that only some jobs come by."""
+
 
 def _pass(label: str) -> None:
     """Nobody wants a crash."""
@@ -48,8 +54,8 @@ def arm(environment: Mapping[str, str]) -> None:
         return
     if environment.get(ALLOWED) != "1":
         raise ConfigurationError(POINT if point is not None else ONCE, f"is for tests, and {ALLOWED} is not 1")
-    if point not in POINTS:
-        raise ConfigurationError(POINT, f"there is no {point!r}; there are {', '.join(POINTS)}")
+    if point not in (*POINTS, *RARE_POINTS):
+        raise ConfigurationError(POINT, f"there is no {point!r}; there are {', '.join((*POINTS, *RARE_POINTS))}")
 
     def crash(label: str) -> None:
         if label == point and (once is None or _first(once)):

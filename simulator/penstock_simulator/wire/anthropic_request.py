@@ -41,6 +41,7 @@ def read(request: Request) -> Ask:
     schema = _schema(body)
     _check_schemas(body, schema)
     _check_sampling(body)
+    _check_thoughts(body)
     if schema is not None and body["messages"][-1].get("role") == "assistant":
         raise refused("output_config.format: structured outputs cannot be used with a prefilled assistant message")
     return Ask(
@@ -142,6 +143,20 @@ def _check_sampling(body: JsonObject) -> None:
             raise refused(f"{key}: Input should be a valid number")
         if not 0 <= value <= 1:
             raise refused(f"{key}: range: 0..1")
+
+
+def _check_thoughts(body: JsonObject) -> None:
+    """A model that thinks wants its thoughts again, in front of the calls that came of them."""
+    if (body.get("thinking") or {}).get("type") not in {"enabled", "adaptive"}:
+        return
+    for index, message in enumerate(body["messages"]):
+        content = message["content"]
+        kinds = [block.get("type") for block in content] if isinstance(content, list) else []
+        if "tool_use" in kinds and kinds[0] not in {"thinking", "redacted_thinking"}:
+            raise refused(
+                f"messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{kinds[0]}`. "
+                "When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+            )
 
 
 def _thinking(body: JsonObject, model: str, cap: int) -> int:

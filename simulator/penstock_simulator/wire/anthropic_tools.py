@@ -28,7 +28,7 @@ def read_tools(body: JsonObject, breakpoints: Breakpoints) -> tuple[Tool, ...]:
 
 
 def forced_tool(body: JsonObject) -> str | None:
-    """The tool that must be called: its name, or `*` for any; None when none must."""
+    """The tool that must be called: its name, `*` for any, empty where none may; None when it may be."""
     choice = body.get("tool_choice")
     if choice is None:
         return None
@@ -40,7 +40,7 @@ def forced_tool(body: JsonObject) -> str | None:
     names = [tool["name"] for tool in body["tools"]]
     if kind == "tool" and choice.get("name") not in names:
         raise _refused(f"Tool '{choice.get('name')}' not found in provided tools")
-    return {"any": "*", "tool": choice.get("name")}.get(kind)
+    return {"any": "*", "tool": choice.get("name"), "none": ""}.get(kind)
 
 
 def strict_schemas(body: JsonObject) -> list[tuple[str, JsonObject]]:

@@ -166,10 +166,10 @@ def _tool(tool: Any, where: str, nested: bool) -> Tool:
 
 
 def forced_tool(body: JsonObject, *, nested: bool) -> str | None:
-    """The tool that `tool_choice` says must be called: its name, or `*` for any; None when none must."""
+    """The tool that `tool_choice` demands: its name, `*` for any, empty where none may be called; None if one may."""
     choice = body.get("tool_choice")
-    if choice == "required":
-        return "*"
+    if choice in ("required", "none"):
+        return "*" if choice == "required" else ""
     if not isinstance(choice, dict):
         return None
     function = choice.get("function") if nested else choice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock_schemas.results import MadeBy
@@ -14,9 +14,11 @@ from penstock_worker.attempt.journal import CallEntry
 from penstock_worker.attempt.judging import Accepted, Rejected, judge
 from penstock_worker.attempt.outcome import Succeeded
 from penstock_worker.attempt.reading import Reader
+from penstock_worker.attempt.tooling import Toolbox, rounds_of, wants_tools
 from penstock_worker.llm.errors import CallError, SchemaUnsupportedError
 from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
 from penstock_worker.routing.closed import TargetClosed
+from penstock_worker.tools.running import ToolRunner
 
 EXCERPT_CHARS = 1_000
 """How much of a rejected answer is shown to the model again; a prompt never grows with its failures."""
@@ -33,11 +35,13 @@ class Asker:
 
     caller: Caller
     reader: Reader
+    tools: ToolRunner = field(default_factory=ToolRunner)
 
     async def ask(self, attempt: Attempt, target: Target, request: CallRequest) -> Succeeded | Trouble:
         """Ask one target, and use the one remedy there may be. Raises NotCalled and BudgetSpent."""
         purpose: Purpose = "ask"
         remedies: set[str] = set()
+        doubts: tuple[str, ...] = ()
         while True:
             try:
                 entry, answer = await self._call(attempt, target, request, purpose)
@@ -49,13 +53,30 @@ class Asker:
                 continue
             if isinstance(answer, CallError):
                 return trouble_of(answer, probe=entry.probe)
+            if wants_tools(request, answer):
+                if request.tool_choice == "none":
+                    return Trouble("too_many_tool_rounds", _REJECTED, retry=False, next_target=True)
+                request, found = await self._tools_called(attempt, entry, answer, request)
+                purpose, doubts = "tool_results", (*doubts, *found)
+                continue
             verdict = await judge(attempt, answer, request_schema(request), self.reader)
             if isinstance(verdict, Accepted):
+                verdict = verdict.doubted(doubts) if doubts else verdict
                 return Succeeded(verdict.output, _made_by(attempt, entry, answer), verdict.quality, verdict.reasons)
             if verdict.remedy is None or remedies & {"reask", "larger_cap"}:
                 return Trouble(verdict.code, _REJECTED, verdict.retry, verdict.next_target)
             remedies.add(verdict.remedy)
             request, purpose = remedied(request, verdict, answer), verdict.remedy
+
+    async def _tools_called(
+        self, attempt: Attempt, entry: CallEntry, answer: Answer, request: CallRequest
+    ) -> tuple[CallRequest, tuple[str, ...]]:
+        """The request that tells what came of the tools; in its last round it forbids more of them."""
+        made = sum(len(turn.calls) for turn in request.turns)
+        told = await Toolbox(self.caller.store, self.tools).answer(attempt, entry, answer, made)
+        request = replace(request, turns=(*request.turns, *told.turns))
+        over = rounds_of(request) >= attempt.task.tool_rounds
+        return replace(request, tool_choice="none") if over else request, told.doubts
 
     async def _call(
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
@@ -78,6 +99,7 @@ def first_request(attempt: Attempt) -> CallRequest:
         schema_name=task.name,
         temperature=attempt.route.temperature,
         stream=attempt.request.stream,
+        tools=tuple(tool.spec for tool in task.offered()),
         attempt_id=f"{attempt.job_id}:{attempt.journal.next_id()}",
     )
 
@@ -92,7 +114,7 @@ def remedied(request: CallRequest, verdict: Rejected, answer: Answer) -> CallReq
     if verdict.remedy == "larger_cap":
         return replace(request, max_output_tokens=request.max_output_tokens * LARGER_CAP)
     hint = f"That answer cannot be used: {verdict.hint} Answer again, with the JSON object alone."
-    return replace(request, turns=(Turn("assistant", answer.text[:EXCERPT_CHARS]), Turn("user", hint)))
+    return replace(request, turns=(*request.turns, Turn("assistant", answer.text[:EXCERPT_CHARS]), Turn("user", hint)))
 
 
 def _made_by(attempt: Attempt, entry: CallEntry, answer: Answer) -> MadeBy:

@@ -59,7 +59,7 @@ class Attempt:
     @property
     def max_calls(self) -> int:
         """The envelope: provider requests that this run may make in all."""
-        return self.request.max_attempts * CALLS_PER_ATTEMPT
+        return self.request.max_attempts * (CALLS_PER_ATTEMPT + self.task.most_rounds)
 
     @property
     def last(self) -> bool:

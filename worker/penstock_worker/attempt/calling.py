@@ -38,7 +38,7 @@ from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
 from penstock_worker.routing.report import ABORTED, Report, report_of
 
-Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode"]
+Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode", "tool_results"]
 
 
 BYTES_PER_TOKEN = 4
@@ -212,7 +212,15 @@ class Caller:
 def _size(request: CallRequest) -> int:
     """Bytes of all that is sent."""
     parts = [request.system, request.user, *(turn.text for turn in request.turns)]
-    return sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
+    size = sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
+    return size + _tools_size(request) if request.tools else size
+
+
+def _tools_size(request: CallRequest) -> int:
+    """Bytes of what is said of tools: the offer, and the calls that were made."""
+    offered = sum(len(tool.description.encode()) + len(str(tool.parameters)) for tool in request.tools)
+    called = sum(len(call.arguments.encode()) for turn in request.turns for call in turn.calls)
+    return offered + called + sum(len(str(turn.carry)) for turn in request.turns)
 
 
 def _check_limit(attempt: Attempt, held: int | None) -> None:

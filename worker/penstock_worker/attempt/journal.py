@@ -11,6 +11,7 @@ kept apart from the journal, which every claim reads whole.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,12 @@ import orjson
 
 from penstock_schemas.results import Usage
 from penstock_worker.llm.errors import CallError
-from penstock_worker.llm.port import Answer, SchemaMode, StopReason
+from penstock_worker.llm.port import Answer, SchemaMode, StopReason, ToolCall
 
 EndKind = Literal["answered", "failed", "unknown"]
+
+FACT = re.compile(r":(?:tool:\d+(?::begun)?)\Z")
+"""What ends the name of a fact that stands beside a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class Journal:
         self._run, self._attempt = run, attempt
         self.last_error = last_error
         """Why the run's attempt before this one failed; None when there was none."""
+        self.facts: dict[str, bytes] = {}
+        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``."""
         self._ahead: dict[str, deque[CallEntry]] = {}
         for call in self._of_attempt():
             if call.place[2] > walked:
@@ -171,7 +177,9 @@ def read_journal(flat: Sequence[bytes], run: int, attempt: int) -> Journal:
         if (end := fields.get(f"{call.id}:end")) is not None:
             call.ended(end)
     own, before = (_object(fields.get(f"attempt:{run}.{number}", b"{}")) for number in (attempt, attempt - 1))
-    return Journal(calls, run, attempt, int(own.get("last_call", 0)), own.get("error") or before.get("error"))
+    journal = Journal(calls, run, attempt, int(own.get("last_call", 0)), own.get("error") or before.get("error"))
+    journal.facts.update((name, value) for name, value in fields.items() if FACT.search(name))
+    return journal
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -193,7 +201,13 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "service_tier": answer.service_tier,
         "first_content_ms": answer.first_content_ms,
         "took_ms": answer.took_ms,
+        **(_calls_to_json(answer) if answer.tool_calls else {}),
     }
+
+
+def _calls_to_json(answer: Answer) -> dict[str, Any]:
+    calls = [[call.id, call.name, call.arguments] for call in answer.tool_calls]
+    return {"tool_calls": calls, "carry": list(answer.carry)}
 
 
 def answer_from_json(end: dict[str, Any]) -> Answer:
@@ -208,6 +222,8 @@ def answer_from_json(end: dict[str, Any]) -> Answer:
         service_tier=end["service_tier"],
         first_content_ms=end["first_content_ms"],
         took_ms=end["took_ms"],
+        tool_calls=tuple(ToolCall(*call) for call in end.get("tool_calls", ())),
+        carry=tuple(end.get("carry", ())),
     )
 
 

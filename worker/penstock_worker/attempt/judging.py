@@ -26,6 +26,10 @@ class Accepted:
     quality: Quality
     reasons: tuple[str, ...] = ()
 
+    def doubted(self, why: tuple[str, ...]) -> Accepted:
+        """The same, suspect for further reasons."""
+        return Accepted(self.output, Quality.SUSPECT, tuple(dict.fromkeys((*self.reasons, *why))))
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:

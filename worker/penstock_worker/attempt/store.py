@@ -79,7 +79,7 @@ class AttemptStore:
         self._finish, self._reschedule, self._bury_corrupt = (
             load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("finish", "reschedule", "bury_corrupt")
         )
-        self._note_price = load_script(_PACKAGE, "note_price")
+        self._note_price, self._note = (load_script(_PACKAGE, verb) for verb in ("note_price", "note"))
         self.prices = PriceNotes(self._write_price)
         """Keeps the price rows that entries of the ledger name."""
 
@@ -212,6 +212,27 @@ class AttemptStore:
         except (RedisError, OSError) as error:
             if not is_away(error):
                 raise
+
+    async def note(
+        self,
+        lease: Lease,
+        run: int,
+        name: str,
+        fact: Mapping[str, Any],
+        *,
+        fenced: bool = False,
+        event: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Write *fact* beside a call of the journal, and tell *event* as progress; the first that is written stays.
+
+        Returns None when it was written, what was written before instead, and False when the lease, which *fenced*
+        asks for, is lost.
+        """
+        args = [name, orjson.dumps(fact), int(fenced), run, orjson.dumps(event) if event else b""]
+        before, cancelled = await _held(lambda: self._run(self._note, lease, args))
+        if cancelled:
+            raise asyncio.CancelledError
+        return False if before == 0 else orjson.loads(before) if before else None
 
     async def _ended(self, lease: Lease, script: Script, args: list[Any]) -> bool:
         sent = _sent(lease, [*args, lease.queue])

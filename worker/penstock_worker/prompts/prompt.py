@@ -27,6 +27,10 @@ FENCE = "TEXT-"
 """What a fence's marker begins with; 16 hex digits follow."""
 
 
+def _marker() -> str:
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt that was read and found well-formed."""
@@ -48,25 +52,24 @@ class Prompt:
         """The names that :meth:`render` wants, ``text`` included."""
         return frozenset(VARIABLE.findall(self.user))
 
-    def render(
-        self, text: str, variables: Mapping[str, str], *, marker: Callable[[], str] = lambda: secrets.token_hex(8)
-    ) -> str:
+    def render(self, text: str, variables: Mapping[str, str], *, marker: Callable[[], str] = _marker) -> str:
         """The user part with *variables* and the fenced *text*.
 
         Raises ValueError when a variable is missing or one is given that the prompt does not have.
         """
-        given = {**variables, "text": _fenced(text, marker)}
+        given = {**variables, "text": fenced(text, marker)}
         if given.keys() != self.variables:
             odd = ", ".join(sorted(given.keys() ^ self.variables))
             raise ValueError(f"prompt {self.name}: variables missing or unknown: {odd}")
         return VARIABLE.sub(lambda found: given[found.group(1)], self.user)
 
 
-def _fenced(text: str, marker: Callable[[], str]) -> str:
+def fenced(text: str, marker: Callable[[], str] = _marker, *, what: str = "The text") -> str:
+    """*text*, which is not to be trusted, between two lines with a marker that does not occur in it."""
     mark = FENCE + marker()
     while mark in text:
         mark = FENCE + marker()
-    return f"The text stands between the two lines {mark}.\n{mark}\n{text}\n{mark}"
+    return f"{what} stands between the two lines {mark}.\n{mark}\n{text}\n{mark}"
 
 
 def load_prompt(folder: Path, name: str) -> Prompt:

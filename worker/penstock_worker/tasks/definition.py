@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.tasks import TaskInput
 from penstock_worker.prompts.prompt import Prompt, load_prompt
+from penstock_worker.tools.definition import Tool, tools_named
 
 InputT = TypeVar("InputT", bound=TaskInput[Any])
 TaskT = TypeVar("TaskT", bound="type[Task[Any]]")
@@ -40,6 +41,21 @@ class Task(Generic[InputT]):
     prompt: ClassVar[Prompt]
     fallback_name: ClassVar[str | None] = None
     """Name and version of the fallback, such as ``extractive@1``; None: the task has none."""
+    tools: ClassVar[tuple[str, ...]] = ()
+    """Names of the tools that its model may ask to have called; nothing else is ever called."""
+    tool_rounds: ClassVar[int] = 8
+    """Answers of one target that may ask for tools; after so many it is told to answer without."""
+    tool_calls: ClassVar[int] = 32
+    """Calls of tools that one target may have made; each that comes after is answered with an error."""
+
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools it offers. Raises ConfigurationError for one that is not registered."""
+        return tools_named(self.tools) if self.tools else ()
+
+    @property
+    def most_rounds(self) -> int:
+        """Provider calls that tools may make necessary in an attempt."""
+        return self.tool_rounds if self.tools else 0
 
     def schema(self, asked: InputT) -> dict[str, Any]:
         """JSON Schema of the answer. Default: that of the task's output type."""
@@ -72,11 +88,22 @@ class Task(Generic[InputT]):
 _registry: dict[str, Task[Any]] = {}
 
 
-def task(input_type: type[TaskInput[Any]], *, prompt: str, fallback: str | None = None) -> Callable[[TaskT], TaskT]:
+def task(
+    input_type: type[TaskInput[Any]],
+    *,
+    prompt: str,
+    fallback: str | None = None,
+    tools: Sequence[str] = (),
+    tool_rounds: int = Task.tool_rounds,
+    tool_calls: int = Task.tool_calls,
+) -> Callable[[TaskT], TaskT]:
     """Register a :class:`Task` for *input_type*.
 
     *prompt* is the ``name@version`` of a file in ``prompts`` beside the module, *fallback* the name and version
-    of what its ``fallback`` does. Raises ConfigurationError for a second task of the same name, or when the
+    of what its ``fallback`` does. *tools* names what its model may ask to have called, in at most *tool_rounds* answers
+    and *tool_calls* calls of one target; a name that is not registered ends the worker at its start.
+
+    Raises ConfigurationError for a second task of the same name, or when the
     prompt's file is missing or malformed.
     """
 
@@ -89,6 +116,7 @@ def task(input_type: type[TaskInput[Any]], *, prompt: str, fallback: str | None 
         kind.input_type = input_type
         kind.prompt = load_prompt(_beside(kind), prompt)
         kind.fallback_name = fallback
+        kind.tools, kind.tool_rounds, kind.tool_calls = tuple(tools), tool_rounds, tool_calls
         _registry[name] = kind()
         return kind
 
