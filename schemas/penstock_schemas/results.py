@@ -125,6 +125,15 @@ class MadeBy(Contract):
     """The first 16 hex digits of the SHA-256 of the prompt's file: two texts under one name are told apart by it."""
 
 
+class TriedTarget(Contract):
+    """A target that gave no result."""
+
+    target: str
+    """``openai/gpt-4o-mini``."""
+    code: str
+    """Why, such as ``overloaded``, ``breaker_open``, ``input_too_long`` or ``below_gate``."""
+
+
 class JobFailure(Contract):
     """Why a job has no answer of a model: of a dead letter, or behind a degraded answer."""
 
@@ -169,6 +178,10 @@ class JobResult(Contract, Generic[OutputT]):
     """For a degraded answer: why no model gave one. None otherwise."""
     output: OutputT
     made_by: MadeBy
+    tried: tuple[TriedTarget, ...] = ()
+    """Targets that gave no result, or not a good enough one, in the attempt that ended this run, in order."""
+    arm: str | None = None
+    """``<experiment>/<arm>`` that the job was in; None for none."""
     attempts: int = Field(ge=1)
     """Attempts charged to this run, this one included."""
     calls: int = Field(ge=0)

@@ -15,9 +15,9 @@ from penstock_worker.llm.client import FAMILIES, check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.secrets import SecretRef
 from penstock_worker.money.budgets import WINDOWS, Budget, Budgets, Limit
-from penstock_worker.prompts.prompt import load_prompt
+from penstock_worker.route_making import make_route, window_of
 from penstock_worker.routing.policy import BreakerPolicy, Policy, TargetLimits
-from penstock_worker.routing.routes import DEFAULT, Route, Routes
+from penstock_worker.routing.routes import DEFAULT, Routes
 from penstock_worker.settings import BudgetSection, ProviderSection, Settings
 from penstock_worker.tasks.definition import Task, tasks
 
@@ -65,23 +65,14 @@ def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
 
 
 def make_routes(settings: Settings, config_folder: Path) -> Routes:
-    """The routes and all targets they name. Raises ConfigurationError for a prompt that cannot be read."""
+    """The routes and all targets they name. Raises what :func:`make_route` does."""
     targets = {
         name: checked_target(name, settings.providers)
         for section in settings.routes.values()
-        for name in section.targets
+        for name in section.all_targets
     }
     routes = {
-        name: Route(
-            name=name,
-            targets=tuple(targets[target] for target in section.targets),
-            max_output_tokens=section.max_output_tokens,
-            temperature=section.temperature,
-            fallback=section.fallback != "none",
-            prompt=load_prompt(config_folder / "prompts", section.prompt) if section.prompt else None,
-            cache_s=section.cache_s,
-            single_flight=section.single_flight,
-        )
+        name: make_route(name, section, targets, config_folder / "prompts")
         for name, section in settings.routes.items()
     }
     return Routes(routes, targets)
@@ -93,7 +84,7 @@ def make_policy(settings: Settings) -> Policy:
         name: TargetLimits(provider.requests_per_min, provider.tokens_per_min, provider.max_in_flight)
         for name, provider in settings.providers.items()
     }
-    return Policy(BreakerPolicy(**settings.worker.breaker.model_dump()), limits)
+    return Policy(BreakerPolicy(**settings.worker.breaker.model_dump(exclude={"access_refused"})), limits)
 
 
 def checked_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
@@ -122,6 +113,7 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         limits=CallLimits(limits.connect_s, limits.first_content_s, limits.content_idle_s, limits.whole_call_s),
         schema_mode=SchemaMode(provider.schema_mode),
         price_ref=provider.price_refs.get(model),
+        context_window=window_of(provider, model, provider.price_refs.get(model, name)),
         allow_private=provider.allow_private,
         ca_file=str(provider.ca_file) if provider.ca_file else None,
         options=provider.options,

@@ -20,6 +20,7 @@ from penstock_worker.attempt.pipeline import Pipeline
 from penstock_worker.attempt.reading import Reader
 from penstock_worker.attempt.recent import Recent
 from penstock_worker.attempt.store import AttemptStore
+from penstock_worker.attempt.walking import Walker
 from penstock_worker.engine import FairQueues, Worker
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
@@ -50,7 +51,8 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     batcher = Batcher(redis)
     recent = Recent(batcher)
     store = AttemptStore(batcher, make_policy(settings), recent)
-    pipeline = Pipeline(Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader))
+    asker = Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader)
+    pipeline = Pipeline(Walker(asker, section.breaker.access_refused, section.breaker.access_open_s))
     attempts = Attempts(
         store=store,
         run=Sharing(batcher, pipeline.run).run,

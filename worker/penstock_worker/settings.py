@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from penstock_schemas.jobs import Name
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
+from penstock_worker.settings_routes import RouteTerms
 
 __all__ = ["Settings", "config_file", "health_port", "load_settings"]
 
@@ -46,6 +47,9 @@ class BreakerSection(Section):
     """Calls that try it again; when as many have gone well all go on."""
     ramp_s: Annotated[float, Field(ge=1, le=20)] = 10.0
     """From a reopening to full speed: five calls in the first second, twice as many in each that follows."""
+    access_refused: Literal["wait", "fail"] = "wait"
+    """Jobs that meet a refused key, an empty account or an unknown model wait until it is mended, at most to their
+    deadlines; or they fail, and those that find the account closed too."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -150,15 +154,15 @@ class ProviderSection(Section):
     ca_file: Path | None = None
     price_refs: dict[str, str] = Field(default_factory=dict)
     """Model -> ``provider/model`` in the price table, where the name is one's own: a deployment, an alias."""
+    context_windows: dict[str, Annotated[int, Field(ge=256)]] = Field(default_factory=dict)
+    """Model -> tokens of input and output together that it takes, where that is not known or is less than is known."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What only this kind understands."""
 
 
-class RouteSection(Section):
+class RouteSection(RouteTerms):
     """Where a task's jobs go."""
 
-    targets: list[str] = Field(min_length=1)
-    """``provider/model``, in order of preference."""
     prompt: str | None = None
     """``name@version`` of a file in ``prompts`` beside the configuration; None: the task's own."""
     fallback: str | None = None
@@ -224,7 +228,7 @@ class Settings(SharedSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for route, section in self.routes.items():
-            for target in section.targets:
+            for target in section.all_targets:
                 provider = target.split("/", 1)[0]
                 if "/" not in target or provider not in self.providers:
                     raise ValueError(

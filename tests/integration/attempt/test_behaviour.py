@@ -156,14 +156,14 @@ async def test_a_schema_that_is_not_supported_is_put_into_the_prompt(
 
 async def test_a_degraded_answer_says_so(producer: Producer, simulator: Simulator, settings: Make) -> None:
     """State, quality, maker, reason; it is listed for whoever wants a real one."""
-    simulator.script(["quota"])
+    simulator.script(["context-length"])
     job = await producer.enqueue(ASKED)
     await work_off(settings())
     result = await job.result(timeout_s=0)
     assert (result.state, result.quality, result.reasons) == ("degraded", Quality.SUSPECT, ("degraded",))
     assert (result.made_by.kind, result.made_by.model) == ("fallback", None)
     assert result.failure is not None
-    assert (result.failure.code, result.failure.last_error) == ("quota_exhausted", "quota_exhausted")
+    assert (result.failure.code, result.failure.last_error) == ("context_too_long", "context_too_long")
     assert 0 < len(result.output.summary.split()) <= 20
 
 
@@ -172,11 +172,11 @@ async def test_who_forbids_it_gets_a_dead_letter(
     producer: Producer, simulator: Simulator, settings: Make, forbidden_by: str
 ) -> None:
     """The job with on_failure, or the route with fallback = "none"."""
-    simulator.script(["quota"])
+    simulator.script(["context-length"])
     options = {"on_failure": "dead_letter"} if forbidden_by == "job" else {}
     job = await producer.enqueue(ASKED, **options)  # type: ignore[arg-type]
     await work_off(settings(route={"fallback": "none"} if forbidden_by == "route" else {}))
-    with pytest.raises(JobDeadError, match="quota_exhausted"):
+    with pytest.raises(JobDeadError, match="context_too_long"):
         await job.result(timeout_s=0)
 
 
@@ -333,7 +333,7 @@ async def test_a_replay_with_a_target_uses_that_one(
     producer: Producer, redis: Redis, simulator: Simulator, settings: Make
 ) -> None:
     """The route's first is down, the replay names another: a new run of the same job, the old one's calls apart."""
-    simulator.script([{"match": {"model": "gpt-4o-mini"}, "fault": "quota"}])
+    simulator.script([{"match": {"model": "gpt-4o-mini"}, "fault": "context-length"}])
     job = await producer.enqueue(ASKED, on_failure="dead_letter")
     routes = {"classify": {"targets": [OTHER]}}
     await work_off(settings(routes=routes))

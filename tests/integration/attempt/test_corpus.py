@@ -61,6 +61,7 @@ def bad(error: str, cost: Cost = "known", **options: Any) -> Row:
 
 
 GOOD = Row()
+ALONE = {"enabled": False, "access_refused": "fail"}
 ROWS: dict[str, Row] = {
     # Refused before any work.
     "status": Row("server_error", cost="free"),
@@ -184,7 +185,7 @@ async def test_each_fault_ends_in_its_own_way(
                     asked(task, name, row), max_attempts=1, on_failure="dead_letter", stream=stream
                 )
         limits = TIGHT if slow else {}
-        await work_off(settings(limits=limits, route={"max_output_tokens": 300}, breaker={"enabled": False}))
+        await work_off(settings(limits=limits, route={"max_output_tokens": 300}, breaker=ALONE))
 
     ledger = await ledger_of(redis)
     bill = bill_of(simulator)

@@ -73,7 +73,7 @@ async def test_a_task_of_ones_own_is_worked_on_like_any_other(
     simulator.script(
         [
             {"match": {"contains": "reask"}, "answer": '{"headline": "forbidden"}', "times": 1},
-            {"match": {"contains": "fails"}, "fault": "quota"},
+            {"match": {"contains": "fails"}, "fault": "context-length"},
             {"answer": '{"headline": "THE MILL"}'},
         ]
     )
@@ -90,7 +90,7 @@ async def test_a_task_of_ones_own_is_worked_on_like_any_other(
     degraded = await fails.result(timeout_s=0)
     assert (degraded.made_by.name, degraded.output.headline) == ("first_line@1", "It fails")  # type: ignore[attr-defined]
     status = await broken.status()
-    assert (status.state, status.calls, status.failure and status.failure.code) == ("dead", 1, "quota_exhausted")
+    assert (status.state, status.calls, status.failure and status.failure.code) == ("dead", 1, "context_too_long")
 
 
 async def test_a_route_may_have_a_prompt_of_its_own(

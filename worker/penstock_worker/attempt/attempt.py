@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from penstock_schemas.errors import CorruptRecordError, RequestError
 from penstock_schemas.jobs import REQUEST_VERSION, JobRequest
+from penstock_schemas.results import TriedTarget
 from penstock_schemas.validation import first_fault
 from penstock_worker.attempt.journal import CallEntry, Journal, read_journal
 from penstock_worker.engine.lease import Lease
@@ -44,6 +45,8 @@ class Attempt:
     made: list[CallEntry] = field(default_factory=list)
     intending: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a call is numbered, checked against what is left, and written down: one at a time."""
+    tried: list[TriedTarget] = field(default_factory=list)
+    """Targets that gave no result in this attempt, and why, in order."""
 
     @property
     def job_id(self) -> str:
@@ -89,25 +92,26 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> A
 
     Raises NewerVersionError, and CorruptRecordError when it cannot be read.
     """
-    _, request_json, journal, run, number, _calls, created, deadline, target, _cost, now = lease.payload
+    _, request_json, journal, run, number, _calls, created, deadline, target, _cost, now, key = lease.payload
     try:
         request = _read_request(request_json)
         task = tasks[request.task]
         asked = task.input_type.model_validate(request.input)
         run, number = int(run), int(number)
+        calls = read_journal(journal, run, number)
         return Attempt(
             lease=lease,
             request=request,
             task=task,
             asked=asked,
-            route=routes.route(request.task, target.decode() or None),
+            route=routes.route(request.task, target.decode() or None, key.decode() or lease.job_id, calls.arms()),
             run=run,
             number=number,
             created_at_ms=int(created),
             started_at_ms=int(now),
             started=time.monotonic(),
             deadline_at_ms=int(deadline) if deadline else None,
-            journal=read_journal(journal, run, number),
+            journal=calls,
         )
     except ValidationError as error:
         path, _ = first_fault(error)

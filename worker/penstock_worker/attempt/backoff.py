@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BASE_S = 1.0
 CAP_S = 60.0
+LONG_CAP_S = 600.0
+"""Of a job that is turned away unread: it may wait for as long as it takes, and is to make few calls meanwhile."""
 
 
 def backoff_s(attempt: int, luck: float, *, base_s: float = BASE_S, cap_s: float = CAP_S) -> float:

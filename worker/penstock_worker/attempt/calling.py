@@ -37,6 +37,7 @@ from penstock_worker.money.costing import Charge, Costing
 from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
 from penstock_worker.routing.report import ABORTED, Report, report_of
+from penstock_worker.routing.tokens import TokenEstimates
 
 Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode", "tool_results"]
 
@@ -65,6 +66,7 @@ class Caller:
     client: ModelClient
     prices: Costing
     budgets: Budgets = field(default_factory=lambda: Budgets({}))
+    tokens: TokenEstimates = field(default_factory=TokenEstimates)
 
     async def call(
         self,
@@ -97,6 +99,7 @@ class Caller:
             await self._settle_unknown(attempt, entry)
             raise
         charge = self.prices.charge(target, answer)
+        self.tokens.learn(target, request, answer.usage)
         end = answer_to_json(answer)
         await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, charge)
         return entry, answer
@@ -245,4 +248,5 @@ def _intent(attempt: Attempt, target: Target, purpose: Purpose, held: int | None
         "user": attempt.request.user,
         "held_nanousd": held,
         "at_ms": attempt.now_ms(),
+        **({"arm": attempt.route.arm} if attempt.route.arm else {}),
     }

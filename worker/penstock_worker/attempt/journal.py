@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -140,6 +140,15 @@ class Journal:
             if call.is_for(step):
                 return call
         return None
+
+    def next_target(self, step: Step | None = None) -> str | None:
+        """The target of the call that :meth:`next_past` gives next; None when all have been walked."""
+        ahead = self._ahead.get(step.name if step else "")
+        return next((str(call.intent["target"]) for call in ahead if call.is_for(step)), None) if ahead else None
+
+    def arms(self) -> Iterator[str | None]:
+        """The arms of experiments that the job's calls were made in, of all its runs, oldest first."""
+        return (call.intent.get("arm") for call in self.calls)
 
     def kept(self, step: Step) -> CallEntry | None:
         """The last call of *step* in what is over of the run, if it was answered.

@@ -6,8 +6,8 @@
                                                          └─► trouble ─► next target
     no target left:  retry later, or the task's fallback, or dead
 
-One target is :mod:`.asking`'s, one call :mod:`.calling`'s; what becomes of troubles is decided in :mod:`.deciding`.
-Nothing here writes the outcome: that is :mod:`.writing`'s.
+The way along the route is :mod:`.walking`'s, one target :mod:`.asking`'s, one call :mod:`.calling`'s; what becomes of
+troubles is decided in :mod:`.deciding`. Nothing here writes the outcome: that is :mod:`.writing`'s.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ import random
 from dataclasses import dataclass, field, replace
 
 from penstock_schemas.results import JobFailure
-from penstock_worker.attempt.asking import Asker, first_request
+from penstock_worker.attempt.asking import first_request
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.calling import Caller, NotCalled
-from penstock_worker.attempt.deciding import LATE, Trouble, decide, give_up, opens_first
-from penstock_worker.attempt.outcome import Cancelled, Lost, Outcome, Retry, Succeeded
+from penstock_worker.attempt.deciding import (
+    LATE,
+    decide,
+    give_up,
+    in_the_way,
+    opens_first,
+    own_wait_s,
+)
+from penstock_worker.attempt.outcome import Cancelled, Lost, Outcome, Retry
 from penstock_worker.attempt.store import Parked
+from penstock_worker.attempt.walking import Walk, Walker
 from penstock_worker.money.budgets import BudgetSpent
 from penstock_worker.routing.closed import TargetClosed
 
@@ -33,30 +41,27 @@ TURN_SPREAD_S = 5.0
 class Pipeline:
     """The steps of an attempt and what they need; one for all attempts of a process."""
 
-    asker: Asker
+    walker: Walker
     luck: random.Random = field(default_factory=random.SystemRandom)
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Work the attempt out. Raises only what cancels it."""
-        troubles: list[Trouble] = []
+        walk = Walk(attempt, first_request(attempt))
         try:
-            for target in attempt.route.targets:
-                if attempt.late_by():
-                    break
-                got = await self.asker.ask(attempt, target, first_request(attempt))
-                if isinstance(got, Succeeded):
-                    return got
-                troubles.append(got)
-                if not got.next_target:
-                    break
+            got = await self.walker.run(walk)
         except NotCalled as stop:
-            return await self._not_called(attempt, stop, troubles)
-        except BudgetSpent as spent:
+            return await self._not_called(attempt, stop, walk)
+        return got or await self.without(walk)
+
+    async def without(self, walk: Walk) -> Outcome:
+        """What becomes of an attempt whose walk gave no answer."""
+        attempt = walk.attempt
+        if (spent := in_the_way(walk.troubles)) is not None:
             return await self._over_budget(attempt, spent)
-        decided = decide(attempt, troubles, self.luck.random())
+        decided = decide(attempt, walk.troubles, self.luck.random())
         if isinstance(decided, JobFailure):
             return await give_up(attempt, decided)
-        first = opens_first(troubles)
+        first = opens_first(walk.troubles)
         return decided if first is None else await self._park(attempt, decided, first)
 
     async def _park(self, attempt: Attempt, retry: Retry, closed: TargetClosed) -> Outcome:
@@ -68,7 +73,8 @@ class Pipeline:
         if parked is Parked.TOO_LATE:
             why = closed.closed.why
             return await give_up(attempt, JobFailure(code="deadline_exceeded", message=LATE, last_error=why))
-        return replace(retry, delay_s=wait_s, reason=closed.closed.why)
+        delay_s = max(wait_s, own_wait_s(attempt, self.luck.random()))
+        return replace(retry, delay_s=delay_s, reason=closed.closed.why)
 
     async def _over_budget(self, attempt: Attempt, spent: BudgetSpent) -> Outcome:
         """Wait until the budget's window turns, or do without a model, as the budget's policy says."""
@@ -77,21 +83,21 @@ class Pipeline:
             return await give_up(attempt, failure)
         return Retry(spent.wait_s + self.luck.random() * TURN_SPREAD_S, failure.code, charged=False)
 
-    async def _not_called(self, attempt: Attempt, stop: NotCalled, troubles: list[Trouble]) -> Outcome:
+    async def _not_called(self, attempt: Attempt, stop: NotCalled, walk: Walk) -> Outcome:
         if stop.why == "lost":
             return Lost()
         if stop.why == "cancelled":
             return Cancelled()
-        last = troubles[-1].code if troubles else attempt.journal.last_error
+        last = walk.last.code if walk.last else attempt.journal.last_error
         return await give_up(attempt, JobFailure(code=stop.why, message=_REFUSED[stop.why], last_error=last))
 
     @property
     def _caller(self) -> Caller:
-        return self.asker.caller
+        return self.walker.asker.caller
 
 
-_REFUSED = {
-    "envelope_spent": "The run has made as many provider calls as it may.",
-    "over_budget": "The next call might cost more than the job's limit leaves.",
-    "unknown_price": "The job has a cost limit, and the price of the model is unknown.",
+_SPENT = {
+    "budget_exceeded": "The budget {scope} has no room for the next call.",
+    "cost_breaker_open": "Calls of {scope} cost far more than usual, and are stopped until its window turns.",
 }
+_REFUSED = {"envelope_spent": "The run has made as many provider calls as it may."}

@@ -30,11 +30,11 @@ async def write(store: AttemptStore, attempt: Attempt, outcome: Outcome) -> bool
     match outcome:
         case Succeeded(quality=quality):
             result = result_of(attempt, outcome)
-            event = {"quality": quality.value, "made_by": outcome.made_by.name}
+            event = {"quality": quality.value, "made_by": outcome.made_by.name, **_arm(attempt)}
             return await _finish(store, attempt, result.state, result, event)
         case Degraded(failure=failure):
             result = result_of(attempt, outcome)
-            event = {"code": failure.code, "made_by": outcome.made_by.name}
+            event = {"code": failure.code, "made_by": outcome.made_by.name, **_arm(attempt)}
             return await _finish(store, attempt, result.state, result, event, failure)
         case Dead(failure=failure):
             return await bury(store, lease, failure, attempt_summary(attempt, failure.code))
@@ -83,6 +83,10 @@ async def _finish(
     return await store.finish(attempt.lease, state, field="result", body=body, attempt=summary, event=event)
 
 
+def _arm(attempt: Attempt) -> dict[str, str]:
+    return {"arm": attempt.route.arm} if attempt.route.arm else {}
+
+
 def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]:
     """The result as its contract has it; calls, tokens and cost are of the whole run."""
     calls = attempt.journal.of_run()
@@ -102,6 +106,8 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
         failure=None if isinstance(outcome, Succeeded) else outcome.failure,
         output=outcome.output,
         made_by=outcome.made_by,
+        tried=tuple(attempt.tried),
+        arm=attempt.route.arm,
         attempts=attempt.number,
         calls=len(calls),
         usage=reduce(Usage.__add__, usages, Usage()),

@@ -161,6 +161,8 @@ class Target:
     limits: CallLimits = CallLimits()
     price_ref: str | None = None
     """``provider/model`` in the price table; None looks up *name*."""
+    context_window: int | None = None
+    """Tokens of input and output cap together that the model takes; None: not known, and not checked."""
     schema_mode: SchemaMode = SchemaMode.JSON_SCHEMA
     """The strongest mode this endpoint supports."""
     allow_private: bool = False

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from penstock_schemas.errors import ConfigurationError
 from penstock_worker.llm.port import Target
 from penstock_worker.prompts.prompt import Prompt
+from penstock_worker.routing.conditions import Condition, Gate
+from penstock_worker.routing.experiment import Experiment
 
 DEFAULT = "default"
 """The route of every task that has none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One target of a route."""
+
+    target: Target
+    when: Condition | None = None
+    """None: it is always asked when it is its turn."""
+    gate: Gate | None = None
+    """None: whatever passes the task's checks ends the route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +40,25 @@ class Route:
     """None leaves it to the provider."""
     fallback: bool = True
     """Whether the task's fallback may answer when no target can."""
+    unknown_price: Literal["refuse", "allow"] = "refuse"
+    """Whether a target is called whose price is unknown."""
     prompt: Prompt | None = None
     """Instead of the task's own; None for that."""
     cache_s: float | None = None
     """How long an answer is kept for equal requests; None: it is not."""
     single_flight: bool = False
     """Whether equal jobs that are there at once make one call."""
+    terms: Mapping[str, Entry] = field(default_factory=dict)
+    """Name of a target -> that target with its condition or gate; the others have neither."""
+    arm: str | None = None
+    """``<experiment>/<arm>`` that it is a part of; None for none."""
+    experiment: Experiment | None = field(default=None, compare=False)
+    """Set: a job's route is that of its arm."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All targets with their terms, in order."""
+        return tuple(self.terms.get(target.name) or Entry(target) for target in self.targets)
 
 
 class Routes:
@@ -41,15 +68,16 @@ class Routes:
         self._routes = routes
         self._targets = targets
 
-    def route(self, task: str, target: str | None = None) -> Route:
-        """The task's route, or the default one; with *target*, that target alone.
+    def route(self, task: str, target: str | None = None, key: str = "", made_in: Iterable[str | None] = ()) -> Route:
+        """The task's route, or the default one; with *target*, that target alone, in no experiment.
 
-        A target that this worker does not know leaves the route as it is configured: a replay's wish must not
-        send a job somewhere that the configuration does not name. Raises ConfigurationError without any route.
+        *key* is what an experiment tells jobs apart by, *made_in* the arms of the job's calls so far. A target that
+        this worker does not know leaves the route as it is configured: a replay's wish must not send a job somewhere
+        that the configuration does not name. Raises ConfigurationError without any route.
         """
         route = self._routes.get(task) or self._routes.get(DEFAULT)
         if route is None:
             raise ConfigurationError(f"routes.{task}", "is missing, and there is no routes.default")
         if target is not None and target in self._targets:
-            return replace(route, targets=(self._targets[target],))
-        return route
+            return replace(route, targets=(self._targets[target],), terms={}, experiment=None)
+        return route if route.experiment is None else route.experiment.arm(key, made_in).route

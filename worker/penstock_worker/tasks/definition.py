@@ -77,6 +77,12 @@ class Task(Generic[InputT]):
         """
         return ()
 
+    def confidence(self, asked: InputT, output: Any) -> float | None:
+        """How sure an answer that passed every check is, from 0 to 1, where a route asks (``cascade``). Default: None,
+        which is not known, and passes no ``min_confidence``.
+        """
+        return None
+
     def fallback(self, asked: InputT) -> Any | None:
         """An answer without a model, as plain JSON that fits the schema; None: there is none worth having.
 

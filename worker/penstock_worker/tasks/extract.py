@@ -42,6 +42,13 @@ class ExtractTask(Task[Extract[Any]]):
         doubts = check_quotes(asked.text, value, output["evidence"]) if asked.evidence else ()
         return doubts if any(found(leaf) for _, leaf in leaves(value)) else ("nothing_extracted",)
 
+    def confidence(self, asked: Extract[Any], output: Any) -> float | None:
+        """The part of what was found that stands in the text as it is spelled; None when nothing was found."""
+        value, plain = output["value"] if asked.evidence else output, " ".join(asked.text.split())
+        values = [leaf for _, leaf in leaves(value) if found(leaf)]
+        spelled = [leaf if isinstance(leaf, str) else orjson.dumps(leaf).decode() for leaf in values]
+        return sum(" ".join(each.split()) in plain for each in spelled) / len(spelled) if spelled else None
+
     def fallback(self, asked: Extract[Any]) -> Any | None:
         """What formats, enums, patterns and labelled lines of the text give, if that satisfies the schema.
 

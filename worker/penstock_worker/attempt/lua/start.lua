@@ -5,7 +5,7 @@ worker. TASKS, a set of the tasks this worker knows, and RECORD_VERSION are past
 
 Returns an array, its first element naming the case:
   {"run", request, journal (names and values), run, attempt, calls, created_at, deadline_at or "", target or "",
-   cost_nanousd, now}
+   cost_nanousd, now, idempotency key or ""}
   {"cancel", run, attempt}   a cancel was asked for while it ran
   {"expire", run, attempt}   its deadline passed before it was first started
 false: not for this worker, leave it to another (a newer version, an unknown or paused task);
@@ -23,9 +23,9 @@ end
 
 local function start(job_id, token, now, deaths)
   local at = keys_of(job_id)
-  local version, tenant, lane, task, state, run, attempt, calls, created, deadline, target, cancel, cost = unpack(
+  local version, tenant, lane, task, state, run, attempt, calls, created, deadline, target, cancel, cost, idem = unpack(
     redis.call("HMGET", at.record, "v", "tenant", "lane", "task", "state", "run", "attempt", "calls", "created_at",
-      "deadline_at", "target", "cancel", "cost_nanousd"))
+      "deadline_at", "target", "cancel", "cost_nanousd", "idem"))
   if not (version or tenant or state) or OVER[state] then
     redis.call("HINCRBY", KEY.COUNTS, "dropped", 1)
     return nil
@@ -51,5 +51,5 @@ local function start(job_id, token, now, deaths)
   if cancel then return {"cancel", run, tostring(attempt)} end
   if deadline and deadline <= now and fresh then return {"expire", run, tostring(attempt)} end
   return {"run", request, journal, run, tostring(attempt), calls, created, deadline and string.format("%.0f", deadline) or "", target or "",
-    cost or "0", tostring(now)}
+    cost or "0", tostring(now), idem or ""}
 end
