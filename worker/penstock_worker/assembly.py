@@ -56,7 +56,7 @@ def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
     if not task.offered():
         return
     route = name if name in settings.routes else DEFAULT
-    for target in settings.routes[route].targets:
+    for target in settings.routes[route].all_targets:
         provider = target.split("/", 1)[0]
         kind = settings.providers[provider].kind
         if not FAMILIES[kind].takes_tools:

@@ -56,6 +56,13 @@ class Route:
     """Set: a job's route is that of its arm."""
 
     @property
+    def all_targets(self) -> tuple[Target, ...]:
+        """Every target that a job of this route may be sent to, those of arms included."""
+        if self.experiment is None:
+            return self.targets
+        return tuple({target.name: target for arm in self.experiment.arms for target in arm.route.targets}.values())
+
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """All targets with their terms, in order."""
         return tuple(self.terms.get(target.name) or Entry(target) for target in self.targets)
