@@ -31,6 +31,7 @@ KEEP_S = 10.0
 MOST_BYTES = 4 * 2**20
 
 _MOST_ENTRIES = 10_000
+_PAUSE_S = 0.5
 _OVER = {b"succeeded", b"degraded", b"dead", b"cancelled", b"expired"}
 
 
@@ -75,32 +76,29 @@ class Recent:
 
     def server_changed(self, lost: bool) -> None:
         """Write again what another server does not have. *lost*: it is known to have lost state."""
+        if self._rewriting is not None:
+            self._rewriting.cancel()  # that server is gone, too
         self._rewriting = asyncio.create_task(self._rewrite(lost), name="penstock-rewrite")
 
     async def rewrite(self, lost: bool) -> int:
         """Send again what is not there; the number of ended runs that were not. Raises redis-py's errors."""
         self._forget_old()
-        booked = await self._booked() if self._writes else set()
-        missing: set[Encodable] = set()
-        """Jobs of which a call was not in the ledger."""
-        ends = 0
-        for write in list(self._writes):
-            key, field, begins = write.proof
-            job_id = write.args[0]
-            state, found = await asyncio.gather(
-                self._batcher.execute("HGET", write.names[0], "state"), self._batcher.execute("HGET", key, field)
+        writes = list(self._writes)  # before the look at what is booked, which is so never older than they are
+        if not writes:
+            return 0
+        asked = [
+            ask
+            for write in writes
+            for ask in (
+                self._batcher.execute("HGET", write.names[0], "state"),
+                self._batcher.execute("HGET", *write.proof[:2]),
             )
-            if found is not None and found.startswith(begins):
-                continue
-            if write.settles:
-                if state is None and (job_id, _bytes(write.args[2])) in booked:
-                    continue
-                missing.add(job_id)
-            if state is None and not (lost or job_id in missing):  # purged meanwhile
-                continue
-            ends += write.ends and state not in _OVER
-            await self._batcher.call(write.script, write.names, write.args)
-        return ends
+        ]
+        booked = await self._booked()
+        found = await asyncio.gather(*asked)
+        missing = _missing(writes, found[::2], found[1::2], booked, lost)
+        await asyncio.gather(*(self._batcher.call(write.script, write.names, write.args) for write, _ in missing))
+        return sum(write.ends and state not in _OVER for write, state in missing)
 
     async def _booked(self) -> set[tuple[bytes, bytes]]:
         """Job and call of each entry that the ledger got lately."""
@@ -111,11 +109,13 @@ class Recent:
         return {(entry[b"job"], entry[b"call"]) for entry in entries}
 
     async def _rewrite(self, lost: bool) -> None:
-        try:
-            missing = await self.rewrite(lost)
-        except (RedisError, OSError):
-            log.exception("rewriting_failed")
-            return
+        while True:
+            try:
+                missing = await self.rewrite(lost)
+                break
+            except (RedisError, OSError):
+                log.exception("rewriting_failed")
+            await asyncio.sleep(_PAUSE_S)
         if lost or missing:
             log.error("state_lost", count=missing, what="ends of this worker's last seconds that were not there")
         else:
@@ -142,6 +142,30 @@ class Recent:
         oldest = time.monotonic() - self._keep_s
         while self._writes and (self._writes[0].written_at < oldest or self._bytes > self._most_bytes):
             self._bytes -= self._writes.popleft().size
+
+
+def _missing(
+    writes: Sequence[Write],
+    states: Sequence[bytes | None],
+    proofs: Sequence[bytes | None],
+    booked: set[tuple[bytes, bytes]],
+    lost: bool,
+) -> list[tuple[Write, bytes | None]]:
+    """The writes that are not there, and their jobs' states. A job that was purged meanwhile misses nothing."""
+    missing: list[tuple[Write, bytes | None]] = []
+    unbooked: set[Encodable] = set()
+    """Jobs of which a call is not in the ledger."""
+    for write, state, proof in zip(writes, states, proofs, strict=True):
+        job_id = write.args[0]
+        if proof is not None and proof.startswith(write.proof[2]):
+            continue
+        if write.settles:
+            if state is None and (job_id, _bytes(write.args[2])) in booked:
+                continue
+            unbooked.add(job_id)
+        if state is not None or lost or job_id in unbooked:
+            missing.append((write, state))
+    return missing
 
 
 def _key(name: str) -> bytes:
