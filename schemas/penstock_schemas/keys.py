@@ -8,6 +8,10 @@ neither forged nor confused with another.
 ARQ_ABORT = "arq:abort"
 """Sorted set of job ids whose abort was asked for, scored by when (ms)."""
 
+DEATHS = "penstock:deaths"
+"""Hash: job id -> how many holders of its lease vanished in a row; 0 for an arq job that only has a try counter
+(``arq_retry``). A job that simply runs is not in it: so a claim has nothing to look up for most jobs."""
+
 
 def arq_job(job_id: str) -> str:
     """String: the arq payload. For a Penstock job it names the function and the job id, nothing else."""
@@ -27,11 +31,6 @@ def arq_retry(job_id: str) -> str:
 def arq_result(job_id: str) -> str:
     """String: the serialized result of an arq function. Penstock's own results are in the record."""
     return f"arq:result:{job_id}"
-
-
-def deaths(job_id: str) -> str:
-    """String: how many holders of this job's lease vanished in a row, an integer; absent when none did."""
-    return f"penstock:deaths:{job_id}"
 
 
 def suspect(job_id: str) -> str:

@@ -83,8 +83,9 @@ async def _examine_jobs(redis: Redis, page: list[tuple[str, int]], at: Look) -> 
     async with redis.pipeline(transaction=False) as pipe:
         for job_id, _ in page:
             pipe.type(_raw(keys.arq_job(job_id)))
-            for key in (keys.arq_in_progress(job_id), keys.arq_retry(job_id), keys.deaths(job_id)):
-                pipe.get(_raw(key))
+            pipe.get(_raw(keys.arq_in_progress(job_id)))
+            pipe.get(_raw(keys.arq_retry(job_id)))
+            pipe.hget(keys.DEATHS, _raw(job_id))  # type: ignore[arg-type]
         answers = await pipe.execute(raise_on_error=False)
     findings = []
     for i, (job_id, score) in enumerate(page):

@@ -17,16 +17,34 @@ local function lease_held(in_progress, token)
   return holder == token, holder
 end
 
+-- How many holders of the job vanished in a row; nil for one that has simply run so far, whose tries nobody counted.
+-- A hash of another type reads as empty, and takes nothing in: no job depends on it.
+local function deaths_of(job_id)
+  local deaths = redis.pcall("HGET", KEY.DEATHS, job_id)
+  return type(deaths) == "string" and tonumber(deaths) or nil
+end
+
+local function deaths_note(job_id, deaths)
+  redis.pcall("HSET", KEY.DEATHS, job_id, deaths)
+end
+
+-- Forget all that was counted of the job.
+local function deaths_forget(job_id)
+  if redis.pcall("HDEL", KEY.DEATHS, job_id) == 1 then redis.call("DEL", KEY.arq_retry .. job_id) end
+end
+
 -- End the lease and take the job out of its queue for good. A tenant at its cap has room again.
 local function lease_release(queue, job_id)
   redis.call("ZREM", queue, job_id)
-  redis.call("DEL", KEY.arq_in_progress .. job_id, KEY.arq_retry .. job_id, KEY.deaths .. job_id)
+  redis.call("DEL", KEY.arq_in_progress .. job_id)
+  deaths_forget(job_id)
   queue_freed(queue, job_id)
 end
 
 -- End the lease and put the job back into its tenant's queue, to run from due_ms on. Charges nothing.
 local function lease_move(queue, ring, wait, tenant, job_id, due_ms, now_ms)
-  redis.call("DEL", KEY.arq_in_progress .. job_id, KEY.deaths .. job_id)
+  redis.call("DEL", KEY.arq_in_progress .. job_id)
+  deaths_forget(job_id)
   queue_freed(queue, job_id)
   queue_put(queue, ring, wait, tenant, job_id, due_ms, now_ms)
 end

@@ -359,7 +359,7 @@ async def test_the_attempt_of_a_vanished_holder_goes_on_uncharged(
     """Under its old number, however long nobody was there to see it."""
     again = await stolen(worker, redis, lease)
     assert (again.payload[4], again.deaths) == (b"1", 1)
-    await redis.delete(keys.arq_in_progress(lease.job_id), keys.deaths(lease.job_id))  # days went by
+    await redis.delete(keys.arq_in_progress(lease.job_id), keys.DEATHS)  # days went by
     await redis.zadd(lease.queue, {lease.job_id: 1})
     assert (await worker.claim_one()).payload[4] == b"1"
 

@@ -50,7 +50,7 @@ async def test_the_look_finds_what_is_wrong_and_changes_nothing(arq_redis: ArqRe
         await arq_redis.enqueue_job("double", 1, _job_id=job_id)
     await arq_redis.delete(keys.arq_job("expired"))
     await arq_redis.zadd("arq:queue", {"overdue": 1})
-    await arq_redis.set(keys.deaths("suspect"), 2)
+    await arq_redis.hset(keys.DEATHS, "suspect", 2)
     await arq_redis.zadd(keys.ARQ_ABORT, {"nobody": 5})
     before = {key: await arq_redis.dump(key) for key in await arq_redis.keys("*")}
     found = {finding.job_id: finding.what async for finding in examine(arq_redis)}

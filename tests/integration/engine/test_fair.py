@@ -241,7 +241,7 @@ async def test_a_vanished_holders_job_comes_again_and_counts_a_death(queues: Que
 async def test_a_suspect_is_taken_alone_by_an_idle_worker(queues: Queues, redis: Redis) -> None:
     """A busy worker leaves it and is asked, one for all, to make room."""
     await queues.put("standard", "acme", ["suspect", "other"])
-    await redis.set(keys.deaths("suspect"), 2)
+    await redis.hset(keys.DEATHS, "suspect", 2)
     busy = await queues.claimed(5, idle=False)
     assert [lease.job_id for lease in busy.leases] == ["other"]
     assert busy.suspect == (keys.queue("standard", "acme"), "suspect")

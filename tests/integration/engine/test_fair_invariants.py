@@ -256,7 +256,7 @@ class FairMachine(RuleBasedStateMachine):
             job = self.jobs[job_id]
             if job.lease_runs:
                 continue
-            if job.holder is not None and int(self.client.get(keys.deaths(job_id)) or 0) > job.deaths:
+            if job.holder is not None and int(self.client.hget(keys.DEATHS, job_id) or 0) > job.deaths:
                 job.holder, job.deaths = None, job.deaths + 1
             self._comes_due(job_id)
 
@@ -268,7 +268,7 @@ class FairMachine(RuleBasedStateMachine):
             assert (self.client.zscore(queue, job_id) is None) == job.done
             holder = self.client.get(keys.arq_in_progress(job_id))
             assert holder == (None if job.holder is None else job.holder.encode())
-            assert int(self.client.get(keys.deaths(job_id)) or 0) == job.deaths
+            assert int(self.client.hget(keys.DEATHS, job_id) or 0) == job.deaths
             counted = self.client.zscore(keys.running(queue), job_id)
             assert counted is not None if job.lease_runs else counted is None or counted == 1
 

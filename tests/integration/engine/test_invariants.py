@@ -181,7 +181,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert holder == (None if job.holder is None else job.holder.encode())
             assert self.client.get(keys.arq_result(job_id)) == job.result
             assert int(self.client.get(keys.arq_retry(job_id)) or 0) == job.tries
-            assert int(self.client.get(keys.deaths(job_id)) or 0) == job.deaths
+            assert int(self.client.hget(keys.DEATHS, job_id) or 0) == job.deaths
             assert (self.client.exists(keys.arq_job(job_id)) == 0) == (job.result is not None)
 
 

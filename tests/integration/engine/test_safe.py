@@ -130,10 +130,10 @@ async def test_a_death_that_was_only_a_delay_is_taken_back(arq_redis: ArqRedis, 
     worker = await start(gate.function())
     await soon(gate.started)
     worker.allow_pick_jobs = False
-    await arq_redis.set(keys.deaths("late"), 1)
+    await arq_redis.hset(keys.DEATHS, "late", 1)
     await arq_redis.set(keys.arq_in_progress("late"), "someone else's")
     await until(lambda: worker.jobs_lost == 1)
-    assert await arq_redis.get(keys.deaths("late")) == b"0"
+    assert await arq_redis.hget(keys.DEATHS, "late") == b"0"
 
 
 async def test_a_vanished_holder_costs_no_try(arq_redis: ArqRedis, batcher: Batcher) -> None:
@@ -163,7 +163,7 @@ async def test_a_suspect_waits_until_the_worker_is_idle_and_then_runs_alone(arq_
     await arq_redis.enqueue_job("work", _job_id="first")
     worker = await start(func(work, name="work"))
     await soon(first.started)
-    await arq_redis.set(keys.deaths("suspect"), SUSPECT_DEATHS)
+    await arq_redis.hset(keys.DEATHS, "suspect", SUSPECT_DEATHS)
     await arq_redis.enqueue_job("work", _job_id="suspect")
     await until(lambda: arq_redis.exists(keys.suspect("suspect")))
     for i in range(5):
@@ -179,7 +179,7 @@ async def test_room_for_a_suspect_is_made_by_another_when_the_first_has_died(arq
     await arq_redis.enqueue_job("work", _job_id="first")
     worker = await start(first.function())
     await soon(first.started)
-    await arq_redis.set(keys.deaths("suspect"), SUSPECT_DEATHS)
+    await arq_redis.hset(keys.DEATHS, "suspect", SUSPECT_DEATHS)
     await arq_redis.set(keys.suspect("suspect"), "a worker that died", px=500)
     await arq_redis.enqueue_job("work", _job_id="suspect")
 
@@ -197,7 +197,7 @@ async def test_room_for_a_suspect_is_made_by_another_when_the_first_has_died(arq
 async def test_one_worker_is_chosen_for_one_suspect_at_a_time(arq_redis: ArqRedis, batcher: Batcher) -> None:
     """The others are left for others to make room for."""
     for job_id in ("one", "two"):
-        await arq_redis.set(keys.deaths(job_id), SUSPECT_DEATHS)
+        await arq_redis.hset(keys.DEATHS, job_id, SUSPECT_DEATHS)
         await arq_redis.enqueue_job("work", _job_id=job_id)
     suspect = (await claim(batcher, idle=False)).suspect
     assert suspect is not None
@@ -207,14 +207,14 @@ async def test_one_worker_is_chosen_for_one_suspect_at_a_time(arq_redis: ArqRedi
 async def test_a_job_that_died_alone_three_times_is_poison(arq_redis: ArqRedis, start: Start) -> None:
     """It ends as a failure that says so, and the worker lives."""
     job = await arq_redis.enqueue_job("work", _job_id="poison")
-    await arq_redis.set(keys.deaths("poison"), POISON_DEATHS)
+    await arq_redis.hset(keys.DEATHS, "poison", POISON_DEATHS)
     gate = Gate()
     await start(gate.function())
     assert job is not None
     with pytest.raises(Exception, match="poison"):
         await job.result(timeout=5, poll_delay=0.02)
     assert gate.runs == 0
-    assert await arq_redis.exists(keys.deaths("poison")) == 0
+    assert await arq_redis.hexists(keys.DEATHS, "poison") == 0
 
 
 async def test_success_clears_deaths(arq_redis: ArqRedis, batcher: Batcher, start: Start) -> None:
@@ -225,7 +225,7 @@ async def test_success_clears_deaths(arq_redis: ArqRedis, batcher: Batcher, star
     gate.open.set()
     worker = await start(gate.function())
     await until(lambda: worker.jobs_complete == 1 and not worker.held)
-    assert await arq_redis.exists(keys.deaths("cleared")) == 0
+    assert await arq_redis.hexists(keys.DEATHS, "cleared") == 0
 
 
 async def test_a_job_that_stock_arq_runs_is_left_to_it(arq_redis: ArqRedis, batcher: Batcher) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("arq.worker")
 
-_TIDY = load_script("penstock_worker.engine", "tidy_aborts")
+_TIDY = load_script("penstock_worker.engine", "tidy")
 _READ = ("ZRANGE", keys.ARQ_ABORT, "0", "-1")
 _AGED_MS = 60_000
 _TIDY_EVERY_S = 30.0
@@ -44,7 +44,7 @@ class Aborts:
                 await self.apply()
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + _TIDY_EVERY_S
-                    await self._worker.batcher.call(_TIDY, [keys.ARQ_ABORT], [_AGED_MS])
+                    await self._worker.batcher.call(_TIDY, [keys.ARQ_ABORT, keys.DEATHS], [_AGED_MS])
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("aborts cannot be read: %s", error)
             timer = loop.call_later(_POLL_S, self._changed.set)

@@ -19,7 +19,7 @@ if known[5] == left then return 1 end
 if not lease_held(KEY.arq_in_progress .. job_id, ARGV[2]) then return 0 end
 local run, task, state, idem = tonumber(known[1]) or 1, known[2] or "unknown", known[3], known[4]
 local counted = state == "queued" or state == "scheduled" or state == "running"
-if not counted then state = redis.call("EXISTS", KEY.deaths .. job_id) == 1 and "running" or "queued" end
+if not counted then state = (deaths_of(job_id) or 0) > 0 and "running" or "queued" end
 journal_close(job_id, tenant, task)
 for _, key in pairs(at) do redis.call("DEL", key) end
 redis.call("HSET", at.record, "v", 1, "tenant", tenant, "lane", lane, "task", task, "state", "dead", "run", run,

@@ -17,7 +17,8 @@ for i, queue in ipairs(KEYS) do
   local job_id, token = ARGV[2 * i - 1], ARGV[2 * i]
   if lease_held(KEY.arq_in_progress .. job_id, token) then
     redis.call("ZADD", queue, now_ms, job_id)
-    redis.call("DEL", KEY.arq_in_progress .. job_id, KEY.deaths .. job_id)
+    redis.call("DEL", KEY.arq_in_progress .. job_id)
+    if deaths_of(job_id) then deaths_note(job_id, 0) end
     given = given + 1
   end
 end

@@ -24,8 +24,8 @@ local function renew(queue, job_id, token)
     redis.call("PEXPIRE", in_progress, lease_ms + LEASE_GRACE_MS)
     redis.call("ZADD", queue, end_ms, job_id)
     queue_runs(queue, job_id, end_ms)
-  elseif holder and tonumber(redis.call("GET", KEY.deaths .. job_id) or 0) > 0 then
-    redis.call("DECR", KEY.deaths .. job_id)
+  elseif holder and (deaths_of(job_id) or 0) > 0 then
+    deaths_note(job_id, deaths_of(job_id) - 1)
   end
   return held
 end

@@ -21,7 +21,8 @@ local function retry(queue, job_id, token, wait_ms, tries, keep_ms)
   redis.call("ZADD", queue, now_ms + wait_ms, job_id)
   redis.call("SET", KEY.arq_retry .. job_id, tries, "PX", wait_ms + keep_ms)
   redis.call("PEXPIRE", KEY.arq_job .. job_id, wait_ms + keep_ms, "GT")
-  redis.call("DEL", in_progress, KEY.deaths .. job_id)
+  redis.call("DEL", in_progress)
+  deaths_note(job_id, 0)
   return 1
 end
 

@@ -10,12 +10,10 @@ An error in start marks that one job as corrupt and stops no other.
 
 local FOREIGN, TICKED = "1", "ticked" -- what stock arq writes while a job runs; what we leave of a cron tick
 local FOREIGN_CHECK_MS, REFUSED_MS, SUSPECT_CHECK_MS = 2000, 2000, 500
-local DEATHS_KEPT_MS = 86400000
 
--- How often in a row the holder of this job vanished; nil when someone still holds it, or the tick has run. holder
--- and deaths are what its keys hold.
+-- How often in a row the holders of a job vanished, with this one, whose token its lease still holds; nil when it
+-- holds it yet, or the tick has run. deaths is how often before.
 local function vanished(queue, job_id, holder, deaths, now_ms)
-  if not holder then return deaths end
   local in_progress = KEY.arq_in_progress .. job_id
   if holder == TICKED then
     redis.call("ZREM", queue, job_id)
@@ -24,6 +22,7 @@ local function vanished(queue, job_id, holder, deaths, now_ms)
   end
   local left_ms = redis.call("PTTL", in_progress)
   if holder == FOREIGN then
+    deaths_note(job_id, deaths) -- it has a try counter
     redis.call("ZADD", queue, now_ms + math.max(1, math.min(left_ms, FOREIGN_CHECK_MS)), job_id)
     return nil
   end
@@ -32,7 +31,7 @@ local function vanished(queue, job_id, holder, deaths, now_ms)
     return nil
   end
   redis.call("DEL", in_progress)
-  redis.call("SET", KEY.deaths .. job_id, deaths + 1, "PX", DEATHS_KEPT_MS)
+  deaths_note(job_id, deaths + 1)
   return deaths + 1
 end
 
@@ -50,7 +49,7 @@ local function claimer()
   return {
     slots = tonumber(ARGV[1]), lease_ms = tonumber(ARGV[2]), token = ARGV[3], idle = ARGV[4] == "1",
     suspect_deaths = tonumber(ARGV[5]), patience_ms = tonumber(ARGV[6]), taken = 0, alone = false, suspect = false,
-    aborts = redis.call("TYPE", KEY.ARQ_ABORT).ok == "zset",
+    aborts = redis.call("TYPE", KEY.ARQ_ABORT).ok == "zset", deaths = redis.call("EXISTS", KEY.DEATHS) == 1,
   }
 end
 
@@ -58,7 +57,7 @@ end
 local function due_by_name(queue, job_id, now_ms)
   local score = redis.call("ZSCORE", queue, job_id)
   if not score then return nil end
-  if tonumber(score) > now_ms and redis.call("EXISTS", KEY.deaths .. job_id) == 0 then return nil end
+  if tonumber(score) > now_ms and (deaths_of(job_id) or 0) == 0 then return nil end
   return score
 end
 
@@ -73,9 +72,12 @@ end
 -- Returns {id, token, try, deaths, score, abort asked at (ms, 0: not), payload, queue, why it is corrupt or ""}.
 local function take(worker, queue, job_id, score, now_ms)
   local in_progress = KEY.arq_in_progress .. job_id
-  local known = redis.call("MGET", in_progress, KEY.deaths .. job_id, KEY.arq_retry .. job_id)
-  local deaths = vanished(queue, job_id, known[1], tonumber(known[2]) or 0, now_ms)
-  if not deaths then return nil end
+  local holder, counted = redis.pcall("GET", in_progress), worker.deaths and deaths_of(job_id)
+  local deaths = counted or 0
+  if type(holder) == "string" then
+    deaths = vanished(queue, job_id, holder, deaths, now_ms)
+    if not deaths then return nil end
+  end
   local alone = deaths >= worker.suspect_deaths
   if alone and not (worker.idle and worker.taken == 0) then
     redis.call("ZADD", queue, now_ms + SUSPECT_CHECK_MS, job_id)
@@ -101,6 +103,6 @@ local function take(worker, queue, job_id, score, now_ms)
   redis.call("ZADD", queue, now_ms + worker.lease_ms, job_id)
   worker.taken = worker.taken + 1
   worker.alone = alone
-  local tries = (tonumber(known[3]) or 0) + 1
+  local tries = 1 + (counted and tonumber(redis.pcall("GET", KEY.arq_retry .. job_id)) or 0)
   return { job_id, token, tries, deaths, score, abort_asked(worker, job_id), payload, queue, sound and "" or wait_ms }
 end
