@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -131,7 +132,15 @@ async def _worker(asked: _Asked, settings: Settings, folder: Path) -> None:
     from penstock_worker.run import run_worker
 
     configure_logs()
+    _calm_collector()
     await run_worker(settings, folder, burst=asked.burst, index=asked.index)
+
+
+def _calm_collector() -> None:
+    """Let the collector of cycles look seldom: a job leaves none behind, and to look costs a sixth of all CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _arq_worker(asked: _Asked, application: str, settings: Settings) -> None:
