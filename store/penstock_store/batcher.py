@@ -29,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 Encodable = str | bytes | int | float
 
 MAX_BATCH_BYTES = 4 * 2**20
-"""Texts of one batch together; so that it passes a slow line within the time limit. A call may be larger alone."""
+"""One batch; so that it passes a slow line within the time limit. A call may be larger alone."""
 
 
 _packed = cast("Callable[[tuple[Encodable, ...]], bytes]", hiredis.pack_command)
@@ -48,21 +48,18 @@ class LuaScript(Protocol):
 class Pending:
     """A command that waits for its reply."""
 
-    __slots__ = ("command", "reply", "script")
+    __slots__ = ("command", "reply", "script", "wire")
 
     def __init__(self, command: tuple[Encodable, ...], reply: asyncio.Future[Any], script: LuaScript | None) -> None:
         self.command = command
         self.reply = reply
         self.script = script
+        self.wire = _packed(command)
 
-    @property
-    def size(self) -> int:
-        """Bytes of its texts, roughly: characters of strings."""
-        return sum([len(part) for part in self.command if isinstance(part, str | bytes)])
-
-    def with_text(self) -> tuple[Encodable, ...]:
+    def with_text(self) -> bytes:
+        """The call in the wire format with the text of its script, for a server that does not know it."""
         assert self.script is not None
-        return ("EVAL", self.script.text, *self.command[2:])
+        return _packed(("EVAL", self.script.text, *self.command[2:]))
 
 
 class Batcher:
@@ -119,9 +116,9 @@ class Batcher:
     def _take(self) -> list[Pending]:
         """The calls of the next batch, in order; at least one."""
         batch = [self._waiting.popleft()]
-        size = batch[0].size
+        size = len(batch[0].wire)
         while self._waiting and len(batch) < self._max_batch:
-            size += self._waiting[0].size
+            size += len(self._waiting[0].wire)
             if size > MAX_BATCH_BYTES:
                 break
             batch.append(self._waiting.popleft())
@@ -136,40 +133,39 @@ class Batcher:
 
     async def _send(self, batch: list[Pending]) -> None:
         pool = self._redis.connection_pool
+        connection: AbstractConnection | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as limit:
                 connection = await pool.get_connection()
-        except (RedisError, OSError) as error:
-            self._lost(batch, error)
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
+                if self._timeout_s is not None:
+                    limit.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
                 await self._exchange(connection, batch)
-        except (RedisError, OSError) as error:
-            await connection.disconnect(nowait=True)
+        except BaseException as error:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            if not isinstance(error, RedisError | OSError):
+                raise
             self._lost(batch, error)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
         finally:
-            await pool.release(connection)
+            if connection is not None:
+                await pool.release(connection)
 
     async def _exchange(self, connection: AbstractConnection, batch: list[Pending]) -> None:
         """Carry a batch out on one connection, and answer each call. What is raised fails those not answered."""
-        unknown = await self._round_trip(connection, batch, [call.command for call in batch])
+        unknown = await self._round_trip(connection, batch, [call.wire for call in batch])
         if unknown:
             unknown = await self._round_trip(connection, unknown, _with_each_text_once(unknown))
         if unknown:  # forgotten again in between
             await self._round_trip(connection, unknown, [call.with_text() for call in unknown])
 
     async def _round_trip(
-        self, connection: AbstractConnection, batch: list[Pending], commands: list[tuple[Encodable, ...]]
+        self, connection: AbstractConnection, batch: list[Pending], commands: list[bytes]
     ) -> list[Pending]:
         """Send *commands* for the calls of *batch*; return those whose script Redis does not know."""
         self.round_trips += 1
         self.calls += len(commands)
         try:
-            await connection.send_packed_command([b"".join(map(_packed, commands))])
+            await connection.send_packed_command([b"".join(commands)])
         except RuntimeError as error:  # so says uvloop, where asyncio and redis-py know of a lost connection
             raise RedisConnectionError("the connection was closed") from error
         unknown: list[Pending] = []
@@ -186,13 +182,13 @@ class Batcher:
         return unknown
 
 
-def _with_each_text_once(calls: Sequence[Pending]) -> list[tuple[Encodable, ...]]:
+def _with_each_text_once(calls: Sequence[Pending]) -> list[bytes]:
     """The commands again, the first of each script with its text: Redis knows it for those behind."""
     told: set[Encodable] = set()
     commands = []
     for call in calls:
         sha = call.command[1]
-        commands.append(call.command if sha in told else call.with_text())
+        commands.append(call.wire if sha in told else call.with_text())
         told.add(sha)
     return commands
 

@@ -63,7 +63,7 @@ class DurableBatcher(Batcher):
 
     async def _reached(self, connection: AbstractConnection) -> bool:
         write, wait = _again(("HINCRBY", keys.COUNTS, "waits", 1)), _again(self._wait)
-        await self._round_trip(connection, [write, wait], [write.command, wait.command])
+        await self._round_trip(connection, [write, wait], [write.wire, wait.wire])
         for error in (write.reply.exception(), wait.reply.exception()):
             if isinstance(error, ResponseError) and not isinstance(error, DENIED) and not is_away(error):
                 raise ConfigurationError("durability", f"{self._durability!r} cannot be had here: {error}")
