@@ -20,6 +20,7 @@ from penstock.requests import CheckedRequest, Envelope, check_idempotency_key, c
 from penstock.watcher import Watcher
 from penstock_schemas import keys
 from penstock_schemas.errors import (
+    BudgetExceededError,
     ConfigurationError,
     CorruptRecordError,
     DurabilityError,
@@ -33,7 +34,7 @@ from penstock_schemas.errors import (
 )
 from penstock_schemas.jobs import RECORD_VERSION, JobState, JobStatus
 from penstock_schemas.limits import Limits
-from penstock_schemas.results import JobResult
+from penstock_schemas.results import JobResult, moment
 from penstock_schemas.strict_json import digest
 from penstock_schemas.tasks import TaskInput
 from penstock_store.batcher import Batcher
@@ -146,8 +147,9 @@ class Producer:
         The key (1 to 255 characters of printable ASCII, the tenant's own) is known while its job is open and
         for ``Retention.idempotency_s`` after. With the same request it gives the same job, finished or not (and
         also when its result is past its own retention: then the job is not found any more).
-        Raises IdempotencyConflictError for the same key with another request, QueueFullError, a RequestError
-        that names the field at fault, UnavailableError. Nothing is half-written.
+        Raises IdempotencyConflictError for the same key with another request, QueueFullError, BudgetExceededError
+        with the moment from which there is room again, a RequestError that names the field at fault,
+        UnavailableError. Nothing is half-written.
 
         After an UnavailableError it is unknown whether the job was accepted; with a key, repeat the call.
         """
@@ -274,7 +276,7 @@ class Producer:
         return job
 
     def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
-        code, about = reply
+        code, about, *more = reply
         if code == 2:
             raise IdempotencyConflictError(about.decode())
         if code == 3:
@@ -283,6 +285,8 @@ class Producer:
         if code == 4:
             told = f"Redis' memory is {about / 10:g} % full, the bound is {self._limits.memory_ratio:.0%}"
             raise QueueFullError(told, retry_after_s=_LATER_S)
+        if code == 5:
+            raise _over_budget(about.decode(), *more)
         return JobHandle(self, about.decode(), created=code == 1, asked=asked)
 
     def _enqueue(self, checked: CheckedRequest, key: str | None) -> Call:
@@ -304,6 +308,8 @@ class Producer:
                 _ms(keep.result_s),
                 _ms(keep.dead_s),
                 math.floor(self._limits.memory_ratio * 1000),
+                envelope.user or "",
+                *envelope.bounds,
             ],
         )
 
@@ -313,6 +319,15 @@ def _refusal(error: Exception) -> Exception:
     if isinstance(error.__cause__, OutOfMemoryError):
         return QueueFullError("Redis' memory is full", retry_after_s=_LATER_S)
     return error
+
+
+def _over_budget(scope: str, wait_ms: int, reset_at_ms: int, ever: int) -> BudgetExceededError:
+    reset_at = moment(reset_at_ms)
+    if not ever:
+        told = f"the budget {scope} is smaller than what this job may cost at most; give it a lower max_cost_usd"
+        return BudgetExceededError(told, scope=scope, reset_at=reset_at)
+    told = f"the budget {scope} has no room for this job; it is reset at {reset_at:%Y-%m-%dT%H:%M:%SZ}"
+    return BudgetExceededError(told, scope=scope, reset_at=reset_at, retry_after_s=wait_ms / 1000)
 
 
 def _found(job_id: str, reply: bytes | int) -> JobState:

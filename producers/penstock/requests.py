@@ -41,6 +41,8 @@ class Envelope:
     delay_s: float
     deadline_s: float | None
     user: str | None
+    bounds: tuple[int, int]
+    """The most that its calls may cost, nano-USD, and the most tokens that they may take; -1 for no bound."""
     fields: dict[str, Any]
     """As plain JSON, to go beside ``task`` and ``input``."""
 
@@ -71,7 +73,8 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
         fields = orjson.loads(canonical(_written(request)))
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
-    return Envelope(request.lane.value, request.delay_s, request.deadline_s, request.user, fields)
+    bounds = _or_unbounded(request.max_cost_nanousd), _or_unbounded(request.max_total_tokens)
+    return Envelope(request.lane.value, request.delay_s, request.deadline_s, request.user, bounds, fields)
 
 
 def check_request(asked: TaskInput[Any], envelope: Envelope, limits: Limits) -> CheckedRequest:
@@ -124,6 +127,10 @@ def _written(request: JobRequest) -> dict[str, Any]:
     """The fields that are stored beside ``task`` and ``input``; see ``ALWAYS_WRITTEN``."""
     always = request.model_dump(mode="json", include=ALWAYS_WRITTEN - {"task", "input"})
     return always | request.model_dump(mode="json", exclude=ALWAYS_WRITTEN, exclude_defaults=True)
+
+
+def _or_unbounded(bound: int | None) -> int:
+    return -1 if bound is None else bound
 
 
 def _task_of(asked: object) -> str:

@@ -31,6 +31,7 @@ a provider's text) and says whether the same call may succeed later (``retriable
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 
@@ -124,9 +125,31 @@ class RateLimitedError(_TryLaterError):
 
 
 class BudgetExceededError(_TryLaterError):
-    """A budget that applies to the request has no room for it."""
+    """A budget that applies to the request has no room for it. Nothing was written.
+
+    ``retry_after_s`` is None where the budget is smaller than the job's bound, so that it never has room.
+    """
 
     code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str | None = None,
+        reset_at: datetime | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.scope = scope
+        """Which budget: ``global``, ``tenant:acme``, ``user:acme/ann@example.com``, ``task:summarize``."""
+        self.reset_at = reset_at
+        """When its window turns, by Redis' clock; aware."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As of every error; ``reset_at`` as ISO 8601."""
+        plain = super().as_dict()
+        return plain if self.reset_at is None else {**plain, "reset_at": self.reset_at.isoformat()}
 
 
 class UnavailableError(PenstockError):

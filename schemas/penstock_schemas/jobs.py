@@ -106,9 +106,14 @@ class JobRequest(Contract):
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=32)] = Field(default_factory=dict)
     """The caller's own notes, given back as they are."""
     user: User | None = None
-    """On whose behalf, within the tenant: what budgets, limits and the ledger count by. None: nobody's in particular."""
+    """On whose behalf, within the tenant: what budgets, limits and the ledger count by. None: nobody's own."""
     max_total_tokens: Annotated[int, Field(strict=True, ge=0, le=MAX_TOTAL_TOKENS)] | None = None
     """The most tokens, input and output, that all calls of a run may take together; None: no bound of its own."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has a bound of its own on what its calls may come to."""
+        return self.max_cost_nanousd is not None or self.max_total_tokens is not None
 
 
 class JobStatus(Contract):

@@ -10,15 +10,13 @@ from typing import Any
 import structlog
 
 from penstock_schemas.errors import ConfigurationError
-from penstock_schemas.results import nanousd
 from penstock_worker.llm.client import FAMILIES, check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.secrets import SecretRef
-from penstock_worker.money.budgets import WINDOWS, Budget, Budgets, Limit
 from penstock_worker.route_making import make_route, window_of
 from penstock_worker.routing.policy import BreakerPolicy, Policy, TargetLimits
 from penstock_worker.routing.routes import DEFAULT, Routes
-from penstock_worker.settings import BudgetSection, ProviderSection, Settings
+from penstock_worker.settings import ProviderSection, Settings
 from penstock_worker.tasks.definition import Task, tasks
 
 log = structlog.get_logger("penstock.worker")
@@ -125,25 +123,3 @@ def _secret(provider: ProviderSection) -> SecretRef | None:
         return None
     file = provider.api_key.file
     return SecretRef(env=provider.api_key.env, file=str(file) if file else None)
-
-
-def make_budgets(settings: Settings) -> Budgets:
-    """The budgets. Raises ConfigurationError for a scope or an amount that is none."""
-    return Budgets({scope: _budget(scope, section) for scope, section in settings.budgets.items()})
-
-
-def _budget(scope: str, section: BudgetSection) -> Budget:
-    limits = [
-        Limit(window, _amount(scope, window, getattr(section, f"{window}_usd")), getattr(section, f"{window}_tokens"))
-        for window in WINDOWS
-    ]
-    return Budget(tuple(limit for limit in limits if limit.bounded), section.when_spent)
-
-
-def _amount(scope: str, window: str, usd: str | None) -> int | None:
-    try:
-        return None if usd is None else nanousd(usd)
-    except (ValueError, ArithmeticError) as error:
-        raise ConfigurationError(
-            f"budgets.{scope}.{window}_usd", f'give USD as a string such as "5.00" ({error})'
-        ) from None

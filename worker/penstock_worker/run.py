@@ -12,7 +12,7 @@ from arq.connections import RedisSettings
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
 from penstock_worker import crash_points
-from penstock_worker.assembly import load_tasks, make_budgets, make_policy, make_routes
+from penstock_worker.assembly import load_tasks, make_policy, make_routes
 from penstock_worker.attempt.asking import Asker
 from penstock_worker.attempt.calling import Caller
 from penstock_worker.attempt.handler import Attempts, start_lua
@@ -24,8 +24,7 @@ from penstock_worker.attempt.walking import Walker
 from penstock_worker.engine import FairQueues, Worker
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
-from penstock_worker.money.costing import Costing
-from penstock_worker.money.prices import PriceTable
+from penstock_worker.money.configured import check_prices, make_budgets, make_costing, make_watch
 from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
 from penstock_worker.reuse.sharing import Sharing
@@ -43,15 +42,17 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     crash_points.arm(os.environ)
     tasks = load_tasks(settings)
     routes = make_routes(settings, config_folder)
-    prices = PriceTable({name: s.model_dump(exclude_none=True) for name, s in settings.prices.items()})
+    costing = make_costing(settings)
+    check_prices(map(routes.configured, tasks), costing)
+    budgets = make_budgets(settings, tasks, routes, costing)
     section, keep = settings.worker, Keep(**settings.ledger.model_dump())
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
     reader = Reader(prose=True)
     redis = connect(settings.redis.url, max_connections=1)
     batcher = Batcher(redis)
     recent = Recent(batcher)
-    store = AttemptStore(batcher, make_policy(settings), recent)
-    asker = Asker(Caller(store, client, Costing(prices), make_budgets(settings)), reader)
+    store = AttemptStore(batcher, make_policy(settings), recent, budgets, make_watch(settings))
+    asker = Asker(Caller(store, client, costing), reader)
     pipeline = Pipeline(Walker(asker, section.breaker.access_refused, section.breaker.access_open_s))
     attempts = Attempts(
         store=store,
@@ -79,12 +80,14 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     )
     recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
+    telling = asyncio.create_task(store.tell_budgets(), name="penstock-tell-budgets")
     try:
         async with present(worker, batcher, [*section.lanes], health_port(section, index)), rolling(batcher, keep):
             await worker.async_run()
     except asyncio.CancelledError:
         log.info("worker_stopped")
     finally:
+        telling.cancel()
         await worker.close()
         await client.aclose()
         await reader.aclose()

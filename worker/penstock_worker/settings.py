@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from penstock_schemas.jobs import Name
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
+from penstock_worker.settings_money import BudgetSection, PriceSection, WatchSection
 from penstock_worker.settings_routes import RouteTerms
 
 __all__ = ["Settings", "config_file", "health_port", "load_settings"]
@@ -169,19 +170,13 @@ class RouteSection(RouteTerms):
     """``"none"`` forbids the task's fallback; None, or its name, allows it."""
     max_output_tokens: int = Field(default=1024, ge=1, le=200_000)
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    unknown_price: Literal["refuse", "allow"] = "refuse"
+    """``refuse``: a target without a price is an error at the start. ``allow``: it is called; what it costs is unknown,
+    and budgets count its tokens alone."""
     cache_s: Positive | None = None
     """How long an answer without a doubt is kept for equal requests of the same tenant; None: it is not."""
     single_flight: bool = False
     """Equal jobs of a tenant that are there at once make one call, paid by the one that makes it."""
-
-
-class PriceSection(Section):
-    """Prices of one model, in USD for a million tokens, as strings."""
-
-    input_per_mtok: str
-    output_per_mtok: str
-    cache_read_per_mtok: str | None = None
-    cache_write_per_mtok: str | None = None
 
 
 class LedgerSection(Section):
@@ -197,19 +192,6 @@ class LedgerSection(Section):
     """Sums by day."""
 
 
-class BudgetSection(Section):
-    """The most that may be spent in one scope, by window of the calendar (UTC). USD as strings."""
-
-    hour_usd: str | None = None
-    day_usd: str | None = None
-    month_usd: str | None = None
-    hour_tokens: int | None = Field(default=None, ge=0)
-    day_tokens: int | None = Field(default=None, ge=0)
-    month_tokens: int | None = Field(default=None, ge=0)
-    when_spent: Literal["wait", "degrade"] = "wait"
-    """``wait``: jobs are parked until the window turns. ``degrade``: the task's fallback answers."""
-
-
 class Settings(SharedSettings):
     """The whole configuration: what is shared, and what the worker alone reads."""
 
@@ -219,11 +201,12 @@ class Settings(SharedSettings):
     providers: dict[str, ProviderSection] = Field(default_factory=dict)
     routes: dict[str, RouteSection] = Field(default_factory=dict)
     prices: dict[str, PriceSection] = Field(default_factory=dict)
-    """``provider/model`` -> prices, instead of those that are known."""
+    """``provider/model``, or ``provider/*`` -> prices, instead of those that are known."""
     ledger: LedgerSection = LedgerSection()
     budgets: dict[str, BudgetSection] = Field(default_factory=dict)
-    """``global``, ``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``task:<name>`` or
-    ``prompt:<name@version>`` -> limits."""
+    """``global``, ``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``user:<tenant>/<user>``,
+    ``user:<tenant>/*``, ``user:*``, ``task:<name>`` or ``prompt:<name@version>`` -> limits."""
+    watch: WatchSection = WatchSection()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from penstock import Producer, Summarize
 from penstock_schemas import keys
+from penstock_schemas.budgets import Budget, Limit
 from penstock_schemas.results import JobFailure
 from penstock_worker.attempt.store import Intended
 from penstock_worker.engine.lease import Lease
@@ -282,8 +283,8 @@ async def test_an_end_settles_what_a_dead_worker_left_open(
 @pytest.mark.parametrize("how", ["finish", "bury"])
 async def test_an_end_leaves_nothing_held_of_a_budget(redis: Redis, worker: HandWorker, lease: Lease, how: str) -> None:
     """What was held for a call that nobody saw the end of is uncertain there, too."""
-    scopes = orjson.dumps([["tenant:acme", "day", 1_000_000, -1]])
-    await worker.store.intend(lease, "1.1.1", INTENT, 6, hold=Hold(scopes, 500, 40))
+    await redis.hset(keys.BUDGETS, "tenant:acme", Budget({"day": Limit(nanousd=1_000_000)}).to_json("file"))  # type: ignore[misc]
+    await worker.store.intend(lease, "1.1.1", INTENT, 6, hold=Hold(500, 40))
     owner = await stolen(worker, redis, lease)
     if how == "finish":
         await finish(worker, owner, "dead")

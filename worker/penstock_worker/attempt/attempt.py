@@ -82,6 +82,10 @@ class Attempt:
         calls = self.journal.of_run()
         return sum((call.cost_nanousd or 0) + call.uncertain_nanousd for call in calls)
 
+    def taken_tokens(self) -> int:
+        """What tokens this run's calls took or may have taken so far."""
+        return sum(call.most_tokens for call in self.journal.of_run())
+
 
 class NewerVersionError(Exception):
     """The request is of a version that this worker does not know; another may."""

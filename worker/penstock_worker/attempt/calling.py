@@ -32,7 +32,7 @@ from penstock_worker.attempt.ledger import ledger_fields
 from penstock_worker.attempt.store import AttemptStore, Intended
 from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
-from penstock_worker.money.budgets import Budgets, Hold
+from penstock_worker.money.budgets import Hold
 from penstock_worker.money.costing import Charge, Costing
 from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
@@ -65,7 +65,6 @@ class Caller:
     store: AttemptStore
     client: ModelClient
     prices: Costing
-    budgets: Budgets = field(default_factory=lambda: Budgets({}))
     tokens: TokenEstimates = field(default_factory=TokenEstimates)
 
     async def call(
@@ -126,16 +125,17 @@ class Caller:
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, step: Step | None
     ) -> tuple[CallEntry, Ask]:
         size = _size(request)
-        input_bound = token_bound(size)
+        input_bound = token_bound(size, strict=attempt.request.bounded)
         bound = self.prices.bound(target, input_bound, request.max_output_tokens)
         held = bound.nanousd
-        _check_limit(attempt, held)
+        held_tokens = input_bound + request.max_output_tokens
+        _check_limits(attempt, held, held_tokens)
         ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
         if step is not None:
             entry.intent |= {"step": step.name, "asked": step.asked, "prompt": step.prompt}
         crash_points.reach("intent.pre")
-        hold = Hold(self._scopes(attempt, entry), held or 0, input_bound + request.max_output_tokens)
+        hold = Hold(held, held_tokens)
         entry.intent |= {"held_tokens": hold.tokens, "cap_tokens": request.max_output_tokens, "price": bound.price}
         self.store.prices.note(bound.row)
         allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask, hold)
@@ -148,10 +148,6 @@ class Caller:
         attempt.journal.add(entry)
         attempt.made.append(entry)
         return entry, ask
-
-    def _scopes(self, attempt: Attempt, entry: CallEntry) -> bytes:
-        request = attempt.request
-        return self.budgets.scopes(tenant=request.tenant, task=request.task, prompt=entry.intent["prompt"])
 
     async def _settle_error(
         self, attempt: Attempt, target: Target, entry: CallEntry, ask: Ask, error: CallError
@@ -188,6 +184,8 @@ class Caller:
         """*charge* None: it may have been billed, nobody knows; the most that was held for it stays uncertain."""
         held = entry.intent.get("held_nanousd")
         cost, uncertain = (0 if held is not None else None, held or 0) if charge is None else (charge.nanousd, 0)
+        if charge is not None and cost is None:
+            uncertain = held or 0
         price = entry.intent.get("price") if charge is None else charge.price
         entry.kind = kind
         entry.end = {**end, "cost_nanousd": cost, "uncertain_nanousd": uncertain, "price": price}
@@ -204,7 +202,7 @@ class Caller:
             report=report,
             counted_tokens=counted_tokens,
             tokens=(entry.usage.total_tokens or 0) if entry.usage else 0,
-            uncertain_tokens=entry.intent.get("held_tokens", 0) if uncertain else 0,
+            uncertain_tokens=0 if entry.usage or charge else entry.intent.get("held_tokens", 0),
             apart=entry.text_apart or "",
         )
         crash_points.reach("settle.post")
@@ -226,14 +224,18 @@ def _tools_size(request: CallRequest) -> int:
     return offered + called + sum(len(str(turn.carry)) for turn in request.turns)
 
 
-def _check_limit(attempt: Attempt, held: int | None) -> None:
-    """Keep a job with a limit of its own within it, whatever the next call may come to."""
-    limit = attempt.request.max_cost_nanousd
-    if limit is None:
-        return
-    if held is None:
+def _check_limits(attempt: Attempt, held: int | None, held_tokens: int) -> None:
+    """Keep a job with limits of its own within them, whatever the next call may come to.
+
+    Who holds the lease makes all calls of the job, one intent after the other, and knows what those before may have
+    come to: so this needs no script.
+    """
+    most, most_tokens = attempt.request.max_cost_nanousd, attempt.request.max_total_tokens
+    if held is None and (most is not None or attempt.route.unknown_price == "refuse"):
         raise NotCalled("unknown_price")
-    if attempt.spent_nanousd() + held > limit:
+    if most is not None and attempt.spent_nanousd() + (held or 0) > most:
+        raise NotCalled("over_budget")
+    if most_tokens is not None and attempt.taken_tokens() + held_tokens > most_tokens:
         raise NotCalled("over_budget")
 
 
@@ -245,6 +247,7 @@ def _intent(attempt: Attempt, target: Target, purpose: Purpose, held: int | None
         "target": target.name,
         "prompt": prompt.name,
         "purpose": purpose,
+        "route": attempt.route.name,
         "user": attempt.request.user,
         "held_nanousd": held,
         "at_ms": attempt.now_ms(),

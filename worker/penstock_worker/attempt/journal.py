@@ -102,6 +102,14 @@ class CallEntry:
         return int(self.end.get("uncertain_nanousd", 0))
 
     @property
+    def most_tokens(self) -> int:
+        """The tokens it took; where that is not known, the most it may have taken."""
+        if self.kind is not None and self.end.get("billed") == "no":
+            return 0
+        known = self.usage.total_tokens if self.usage else None
+        return int(self.intent.get("held_tokens", 0)) if known is None else known
+
+    @property
     def usage(self) -> Usage | None:
         """The tokens it took; None when that is not known."""
         return Usage.model_validate(self.end["usage"]) if self.end.get("usage") else None

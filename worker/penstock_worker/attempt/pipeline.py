@@ -78,8 +78,8 @@ class Pipeline:
 
     async def _over_budget(self, attempt: Attempt, spent: BudgetSpent) -> Outcome:
         """Wait until the budget's window turns, or do without a model, as the budget's policy says."""
-        failure = JobFailure(code="budget_exceeded", message=f"The budget {spent.scope} has no room for the next call.")
-        if self._caller.budgets.when_spent(spent.scope) == "degrade" or attempt.late_by(spent.wait_s):
+        failure = JobFailure(code=spent.code, message=_SPENT[spent.code].format(scope=spent.scope))
+        if spent.when_spent == "degrade" or attempt.late_by(spent.wait_s):
             return await give_up(attempt, failure)
         return Retry(spent.wait_s + self.luck.random() * TURN_SPREAD_S, failure.code, charged=False)
 

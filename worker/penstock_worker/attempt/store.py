@@ -24,16 +24,19 @@ from penstock_store.scripts import Script, load_include, load_script
 from penstock_worker.attempt.ledger import PriceNotes
 from penstock_worker.attempt.recent import Recent
 from penstock_worker.engine.lease import Lease
-from penstock_worker.money.budgets import BudgetSpent, Hold
+from penstock_worker.money.alerts import heard
+from penstock_worker.money.budgets import TELL, Budgets, BudgetSpent, Hold
+from penstock_worker.money.watch import Watch
 from penstock_worker.routing.closed import Ask, Closed
 from penstock_worker.routing.policy import Policy
 from penstock_worker.routing.report import Report
 
 _PACKAGE = "penstock_worker.attempt"
 _ROUTING = "penstock_worker.routing"
+_MONEY = "penstock_worker.money"
 _PAUSE_S = (0.05, 1.0)
 
-_BUDGET_SPENT = 6
+_BUDGET_SPENT, _COST_BREAKER_OPEN, _BUDGETS_UNTOLD = 6, 7, 8
 
 HOLD_S = 600.0
 """How long an outcome is held for a Redis that is away; after it the job's lease has long been someone else's."""
@@ -64,24 +67,39 @@ class Parked(IntEnum):
 class AttemptStore:
     """The scripts of an attempt, on one batcher shared by all attempts of a process.
 
-    *policy*: how targets are spared. *recent* keeps what was written last, for a Redis that loses it.
+    *policy*: how targets are spared. *recent* keeps what was written last, for a Redis that loses it. *budgets*: those
+    of the configuration. *watch*: what is told as unusual, and stopped.
     """
 
-    def __init__(self, batcher: Batcher, policy: Policy | None = None, recent: Recent | None = None) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        policy: Policy | None = None,
+        recent: Recent | None = None,
+        budgets: Budgets | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self._batcher = batcher
+        self._budgets = budgets or Budgets()
         self._recent = recent or Recent(batcher)
         rules = (policy or Policy()).lua()
-        budget = load_include("penstock_worker.money", "budget")
-        guards = (rules + load_include(_ROUTING, "admission"), budget)
+        budget, trail, fallbacks = (load_include(_MONEY, name) for name in ("budget", "trail", "fallbacks"))
+        watched = (watch or Watch()).lua() + budget
+        guards = (rules + load_include(_ROUTING, "admission"), watched, trail)
         self._intend, self._settle = (load_script(_PACKAGE, verb, includes=guards) for verb in ("intend", "settle"))
         self._park = load_script(_ROUTING, "park", includes=(rules,))
         self._tell, self._plan = (load_script(_PACKAGE, verb) for verb in ("tell", "plan"))
-        self._finish, self._reschedule, self._bury_corrupt = (
-            load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("finish", "reschedule", "bury_corrupt")
+        self._finish = load_script(_PACKAGE, "finish", includes=(watched, fallbacks))
+        self._reschedule, self._bury_corrupt = (
+            load_script(_PACKAGE, verb, includes=(budget,)) for verb in ("reschedule", "bury_corrupt")
         )
         self._note_price, self._note = (load_script(_PACKAGE, verb) for verb in ("note_price", "note"))
         self.prices = PriceNotes(self._write_price)
         """Keeps the price rows that entries of the ledger name."""
+
+    async def tell_budgets(self) -> None:
+        """Tell the budgets of the configuration to Redis, for all that look there; waits while Redis is away."""
+        await _persist(lambda: self._batcher.call(TELL, [], self._budgets.told()))
 
     async def intend(
         self,
@@ -94,19 +112,21 @@ class AttemptStore:
     ) -> Intended | Closed:
         """Ask to call the intent's target, and write down that it will be called; Closed when it is to be spared.
 
-        What *hold* asks is held in all budgets that it names. Raises BudgetSpent when one of them has no room.
+        What *hold* asks is held in all budgets that apply. Raises BudgetSpent when one of them has no room.
 
         Returns only when the lease is sure to be ours for a while yet: after a silence of Redis it waits for the
         heartbeat to renew it, or to cancel the task when it is lost.
         """
         ask, hold = ask or Ask(), hold or Hold()
         args = [call_id, orjson.dumps(intent), max_calls, intent["target"], ask.tokens, round(ask.lease_s * 1000)]
-        args += [hold.scopes, hold.nanousd, hold.tokens]
+        args += [int(self._budgets.any), "" if hold.nanousd is None else hold.nanousd, hold.tokens]
+        args += [intent.get("prompt", ""), intent.get("route", "")]
         reply = await _persist(lambda: self._run(self._intend, lease, args)) or 0
-        if isinstance(reply, list) and reply[0] == _BUDGET_SPENT:
-            raise BudgetSpent(reply[2].decode(), reply[1] / 1000)
+        while reply == _BUDGETS_UNTOLD:
+            await self.tell_budgets()
+            reply = await _persist(lambda: self._run(self._intend, lease, args)) or 0
         if isinstance(reply, list):
-            return Closed(reply[2].decode(), reply[1] / 1000)
+            return _closed(reply)
         code = Intended(reply)
         while code in (Intended.YES, Intended.PROBE) and not lease.trusted:  # noqa: ASYNC110  (only time and a thread change it)
             await asyncio.sleep(_PAUSE_S[0])
@@ -253,8 +273,18 @@ class AttemptStore:
     def _write_price(self, row: PriceRow) -> asyncio.Future[Any]:
         return self._batcher.call(self._note_price, [], [row.digest, row.as_json])
 
-    def _run(self, script: Script, lease: Lease, args: list[Any]) -> asyncio.Future[Any]:
-        return self._batcher.call(script, *_sent(lease, args))
+    async def _run(self, script: Script, lease: Lease, args: list[Any]) -> Any:
+        return heard(await self._batcher.call(script, *_sent(lease, args)))
+
+
+def _closed(reply: list[Any]) -> Closed:
+    """Why a call is not made now. Raises BudgetSpent when it is for the money."""
+    wait_s, what = reply[1] / 1000, reply[2].decode()
+    if reply[0] == _BUDGET_SPENT:
+        raise BudgetSpent(what, wait_s, when_spent=reply[3].decode())
+    if reply[0] == _COST_BREAKER_OPEN:
+        raise BudgetSpent(what, wait_s, code="cost_breaker_open")
+    return Closed(what, wait_s)
 
 
 def _sent(lease: Lease, args: list[Any]) -> tuple[list[bytes], list[Encodable]]:

@@ -42,8 +42,8 @@ _ACCESS: Mapping[str, Why] = {
     "model_not_found": "breaker_open",
 }
 _NO_MONEY = {
-    "over_budget": "The next call might cost more than the job's limit leaves.",
-    "unknown_price": "The job has a cost limit, and the price of the model is unknown.",
+    "over_budget": "The next call might take more than the job's own limit leaves.",
+    "unknown_price": "The price of the model is unknown, and the job or its route demands one.",
     "budget_exceeded": "A budget has no room for the next call.",
 }
 

@@ -1,113 +1,86 @@
-"""Which budgets a call counts against, and what happens when one of them has no room.
+"""Which budgets a worker's configuration has, and what a call that has no room is told.
 
-1. A scope is ``global``, ``tenant:<name>``, ``task:<name>`` or ``prompt:<name@version>``; ``tenant:*`` stands for each
-   tenant that has no budget of its own, each with its own amount.
+1. The limits stand in Redis (:mod:`penstock_schemas.budgets`): those of the configuration are told there when a worker
+   starts, and by any worker that finds them missing; ``penstock budget set`` changes them for all.
 2. Before a call one script looks at every scope and window that applies, and holds the call's worst case in all of
-   them or in none (``lua/budget.lua``). No budget store, no call.
+   them or in none (``budget.lua``). No budget store, no call.
 3. After it the hold is settled exactly once: what the call cost is spent; what is unknown stays uncertain.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
+from penstock_schemas.budgets import SCOPES, Budget, is_scope
 from penstock_schemas.errors import ConfigurationError
-from penstock_schemas.limits import NAME_PATTERN, TASK_PATTERN
+from penstock_store.batcher import Encodable
+from penstock_store.scripts import Script, load_script
 
-Window = Literal["hour", "day", "month"]
-WINDOWS: tuple[Window, ...] = ("hour", "day", "month")
-Policy = Literal["wait", "degrade"]
-
-GLOBAL = "global"
-_SCOPE = re.compile(rf"global|tenant:(\*|{NAME_PATTERN})|task:{TASK_PATTERN}|prompt:[a-z][a-z0-9_-]*@[0-9]+")
-_UNLIMITED = -1
+TELL: Script = load_script("penstock_worker.money", "tell_budgets")
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """What one call asks of the budgets."""
 
-    scopes: bytes = b""
-    """As :meth:`Budgets.scopes` gives it; empty for none."""
-    nanousd: int = 0
-    """The most it can cost; 0 where the price is unknown."""
+    nanousd: int | None = 0
+    """The most it can cost; None where the price is unknown."""
     tokens: int = 0
     """The most it can take."""
 
 
 class BudgetSpent(Exception):
-    """A call was not made, since a budget that it counts against has no room for it."""
+    """A call was not made: a budget has no room for it, or its prompt or route costs far more than it usually does."""
 
-    def __init__(self, scope: str, wait_s: float) -> None:
+    def __init__(self, scope: str, wait_s: float, *, when_spent: str = "wait", code: str = "budget_exceeded") -> None:
         super().__init__(scope)
         self.scope = scope
         self.wait_s = wait_s
-        """How long until the budget's window turns."""
+        """How long until the window turns."""
+        self.when_spent = when_spent
+        """What is to be done: ``degrade``, or anything else for a wait."""
+        self.code = code
+        """``budget_exceeded`` or ``cost_breaker_open``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """The most that may be spent in one window; None: no limit of that kind."""
+class Bound:
+    """What one call of a task may take at most: for what is held of budgets when a job without a bound is accepted."""
 
-    window: Window
-    nanousd: int | None = None
-    tokens: int | None = None
+    nanousd: int
+    """Of a request without any bytes, nano-USD."""
+    nanousd_per_mb: int
+    """For each million bytes of the request."""
+    tokens: int
+    """Of a request without any bytes; each byte of one may be a token more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budgets of a worker's configuration, by scope. Raises ConfigurationError for one that cannot be."""
+
+    by_scope: Mapping[str, Budget] = field(default_factory=dict)
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    """Task -> bound of one of its calls; without those whose price is unknown."""
+
+    def __post_init__(self) -> None:
+        for scope, budget in self.by_scope.items():
+            if not is_scope(scope):
+                raise ConfigurationError(f"budgets.{scope}", f"is no scope: {SCOPES}")
+            if fault := budget.fault(scope):
+                raise ConfigurationError(f"budgets.{scope}", fault)
 
     @property
-    def bounded(self) -> bool:
-        """Whether it limits anything."""
-        return self.nanousd is not None or self.tokens is not None
+    def any(self) -> bool:
+        """Whether the configuration has any."""
+        return bool(self.by_scope)
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The limits of one scope."""
-
-    limits: tuple[Limit, ...]
-    when_spent: Policy = "wait"
-    """``wait``: the job is parked until the window turns, uncharged. ``degrade``: the task's fallback answers."""
-
-
-class Budgets:
-    """The budgets of a worker, by scope. Raises ConfigurationError for a scope that is not one."""
-
-    def __init__(self, budgets: Mapping[str, Budget]) -> None:
-        for scope in budgets:
-            if not _SCOPE.fullmatch(scope):
-                message = "is no scope: global, tenant:<name>, tenant:*, task:<name> or prompt:<name@version>"
-                raise ConfigurationError(f"budgets.{scope}", message)
-        self._budgets = dict(budgets)
-
-    def scopes(self, *, tenant: str, task: str, prompt: str) -> bytes:
-        """What a call counts against, as the script reads it: JSON of ``[scope, window, nano-USD, tokens]`` rows.
-
-        Empty when nothing applies.
-        """
-        rows = [
-            [scope, limit.window, _or_unlimited(limit.nanousd), _or_unlimited(limit.tokens)]
-            for scope, budget in self._of(tenant, task, prompt)
-            for limit in budget.limits
-        ]
-        return orjson.dumps(rows) if rows else b""
-
-    def when_spent(self, scope: str) -> Policy:
-        """What to do when *scope* has no room."""
-        budget = self._budgets.get(scope) or self._budgets.get("tenant:*")
-        return budget.when_spent if budget else "wait"
-
-    def _of(self, tenant: str, task: str, prompt: str) -> Iterator[tuple[str, Budget]]:
-        for scope in (GLOBAL, f"tenant:{tenant}", f"task:{task}", f"prompt:{prompt}"):
-            budget = self._budgets.get(scope)
-            if budget is None and scope.startswith("tenant:"):
-                budget = self._budgets.get("tenant:*")
-            if budget is not None:
-                yield scope, budget
-
-
-def _or_unlimited(limit: int | None) -> int:
-    return _UNLIMITED if limit is None else limit
+    def told(self) -> list[Encodable]:
+        """What :data:`TELL` is given."""
+        scopes: dict[str, Any] = {scope: budget.to_json("file").decode() for scope, budget in self.by_scope.items()}
+        bounds = {task: [bound.nanousd, bound.nanousd_per_mb, bound.tokens] for task, bound in self.bounds.items()}
+        return [orjson.dumps(scopes), orjson.dumps({task: orjson.dumps(row).decode() for task, row in bounds.items()})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -63,12 +64,31 @@ class Costing:
     def bound(self, target: Target, input_tokens: int, output_tokens: int) -> Charge:
         """The most that a call with at most so many tokens can cost."""
         ref, now = _reference(target), _now()
-        row = self._table.row(ref, input_tokens, now)
-        return Charge(self._table.worst_case(ref, input_tokens, output_tokens, now), row)
+        tiers = {None, _asked_tier(target)}
+        costs = [
+            (self._table.worst_case(ref, input_tokens, output_tokens, now, service_tier=tier), tier) for tier in tiers
+        ]
+        dearest, tier = max(((cost, tier) for cost, tier in costs if cost is not None), default=(None, None), key=_cost)
+        return Charge(dearest, self._table.row(ref, input_tokens, now, service_tier=tier))
+
+    def knows(self, target: Target) -> bool:
+        """Whether calls of *target* can be priced."""
+        return self._table.knows(_reference(target), _now())
 
     def worst_case(self, target: Target, input_tokens: int, output_tokens: int) -> int | None:
         """The amount of :meth:`bound`."""
         return self.bound(target, input_tokens, output_tokens).nanousd
+
+
+def _asked_tier(target: Target) -> str | None:
+    """The service tier that is sent with every call, by the provider's options; None for none."""
+    body = target.options.get("body")
+    tier = body.get("service_tier") if isinstance(body, Mapping) else None
+    return tier if isinstance(tier, str) else None
+
+
+def _cost(pair: tuple[int | None, str | None]) -> int:
+    return pair[0] or 0
 
 
 def _reference(target: Target) -> str:

@@ -2,7 +2,7 @@
 
 The prices are those that the installed ``genai-prices`` carries: its data alone, loaded when the first price is
 asked for; its updater is never started and nothing is fetched. A price in the configuration beats the table. A
-model without a price costs None, never 0.
+model without a price costs None, never 0. What a provider answers as its service tier picks the price.
 """
 
 import hashlib
@@ -37,6 +37,9 @@ _MAX_PER_MTOK = Decimal(10_000)
 
 class PriceError(ValueError):
     """A configured price cannot be meant; the message names its key."""
+
+
+_BATCH = "batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,13 @@ class PriceTable:
     """Prices of all models: the configuration's first, then those of ``genai-prices``."""
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """*overrides*: ``provider/model`` -> prices as in :meth:`Rates.parse`. Raises PriceError."""
-        parsed = {name: Rates.parse(name, raw) for name, raw in (overrides or {}).items()}
-        self._overrides = {
-            name: PriceRow(ref=name, source=CONFIGURATION, usd_per_mtok=rates.by_bucket())
-            for name, rates in parsed.items()
-        }
+        """*overrides*: ``provider/model``, or ``provider/*`` for all of a provider -> prices as in :meth:`Rates.parse`.
+
+        Beside them may stand ``long_context``, prices of a whole call whose input has more than its
+        ``over_input_tokens``, and ``tiers``: service tier -> prices, which may have a ``long_context`` too. Where there
+        are tiers, a tier without prices has none; else the prices hold for all. Raises PriceError.
+        """
+        self._overrides = {name: _own_prices(name, raw) for name, raw in (overrides or {}).items()}
         canonical = json.dumps(overrides or {}, sort_keys=True, default=str).encode()
         self._digest = hashlib.sha256(canonical).hexdigest()[:8]
 
@@ -116,15 +120,31 @@ class PriceTable:
 
         *input_tokens* is an upper bound. None when the price is unknown.
         """
-        row = self.row(ref, input_tokens, at, service_tier=service_tier)
-        if row is None:
-            return None
-        return max(row.cost_nanousd(usage) for usage in _extremes(input_tokens, max_output_tokens))
+        lengths = {input_tokens, *self._steps(ref, input_tokens, at, service_tier)}
+        rows = [(length, self.row(ref, length, at, service_tier=service_tier)) for length in lengths]
+        costs = [
+            row.cost_nanousd(usage)
+            for length, row in rows
+            if row is not None
+            for usage in _extremes(length, max_output_tokens)
+        ]
+        return max(costs, default=None)
+
+    def _steps(self, ref: str, input_tokens: int, at: datetime, tier: str | None) -> list[int]:
+        """The lengths below *input_tokens* behind which another price begins; a shorter call may be the dearer one."""
+        row = self.row(ref, input_tokens, at, service_tier=tier)
+        steps = []
+        while row is not None and row.over_input_tokens is not None:
+            steps.append(row.over_input_tokens)
+            row = self.row(ref, row.over_input_tokens, at, service_tier=tier)
+        return steps
 
     def row(self, ref: str, input_tokens: int, at: datetime, *, service_tier: str | None = None) -> PriceRow | None:
         """The row that a call with so many input tokens, cached ones included, is priced by; None without one."""
-        if (own := self._overrides.get(ref)) is not None:
-            return own
+        provider = ref.partition("/")[0]
+        if (own := self._overrides.get(ref) or self._overrides.get(f"{provider}/*")) is not None:
+            tier = None if service_tier in _STANDARD_TIERS or not own.keys() - {None} else service_tier
+            return own[tier].row(input_tokens) if tier in own else None
         listing = _listing(ref, service_tier, int(at.timestamp()) // 60)
         return None if listing is None else listing.row(input_tokens)
 
@@ -149,7 +169,7 @@ def _extremes(input_tokens: int, output_tokens: int) -> list[Usage]:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A model's prices in the table: one row for each step of the input's length."""
+    """A model's prices in one tier: one row for each step of the input's length."""
 
     starts: tuple[int, ...]
     """After how many input tokens each further row begins."""
@@ -160,12 +180,37 @@ class _Listing:
         return self.rows[bisect_left(self.starts, input_tokens)]
 
 
+def _own_prices(name: str, raw: Mapping[str, Any]) -> dict[str | None, _Listing]:
+    """Configured prices by tier; None is the standard one."""
+    plain = {key: value for key, value in raw.items() if key != "tiers"}
+    tiers = raw.get("tiers") or {}
+    return {
+        None: _own_listing(name, name, None, plain),
+        **{tier: _own_listing(f"{name}.tiers.{tier}", name, tier, rates) for tier, rates in tiers.items()},
+    }
+
+
+def _own_listing(key: str, ref: str, tier: str | None, raw: Mapping[str, Any]) -> _Listing:
+    plain = {name: value for name, value in raw.items() if name != "long_context"}
+    first = Rates.parse(key, plain).by_bucket()
+    rows = [PriceRow(ref=ref, source=CONFIGURATION, tier=tier, usd_per_mtok=first)]
+    if (long := raw.get("long_context")) is None:
+        return _Listing((), tuple(rows))
+    over = long.get("over_input_tokens")
+    if isinstance(over, bool) or not isinstance(over, int) or over < 1:
+        raise PriceError(f"{key}.long_context.over_input_tokens: must be a number of tokens above 0")
+    rates = {name: value for name, value in long.items() if name != "over_input_tokens"}
+    then = Rates.parse(f"{key}.long_context", rates).by_bucket()
+    rows.append(PriceRow(ref=ref, source=CONFIGURATION, tier=tier, over_input_tokens=over, usd_per_mtok=then))
+    return _Listing((over,), tuple(rows))
+
+
 @lru_cache(maxsize=1024)
 def _listing(ref: str, service_tier: str | None, minute: int) -> _Listing | None:
     """What the table has for a model at one minute (Unix time // 60); None when it has nothing."""
     provider, _, model = ref.partition("/")
     tier = None if service_tier in _STANDARD_TIERS else str(service_tier)
-    context = None if tier is None else {"service_tier": tier}
+    context = None if tier is None else {"processing": tier} if tier == _BATCH else {"service_tier": tier}
     try:
         _, found = _snapshot().find_provider_model(model, None, provider, None)
     except LookupError:

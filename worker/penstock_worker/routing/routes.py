@@ -75,6 +75,13 @@ class Routes:
         self._routes = routes
         self._targets = targets
 
+    def configured(self, task: str) -> Route:
+        """The task's route, or the default one, as it is configured: with its experiment. Raises as :meth:`route`."""
+        route = self._routes.get(task) or self._routes.get(DEFAULT)
+        if route is None:
+            raise ConfigurationError(f"routes.{task}", "is missing, and there is no routes.default")
+        return route
+
     def route(self, task: str, target: str | None = None, key: str = "", made_in: Iterable[str | None] = ()) -> Route:
         """The task's route, or the default one; with *target*, that target alone, in no experiment.
 
@@ -82,9 +89,7 @@ class Routes:
         this worker does not know leaves the route as it is configured: a replay's wish must not send a job somewhere
         that the configuration does not name. Raises ConfigurationError without any route.
         """
-        route = self._routes.get(task) or self._routes.get(DEFAULT)
-        if route is None:
-            raise ConfigurationError(f"routes.{task}", "is missing, and there is no routes.default")
+        route = self.configured(task)
         if target is not None and target in self._targets:
             return replace(route, targets=(self._targets[target],), terms={}, experiment=None)
         return route if route.experiment is None else route.experiment.arm(key, made_in).route

@@ -13,7 +13,7 @@ Returns 1 buried, or buried before by this very call; 0 the lease is lost, nothi
 ]]
 local job_id, tenant, lane = ARGV[1], ARGV[3], ARGV[4]
 local at, now, left = keys_of(job_id), now_ms(), ARGV[2] .. " dead"
-local known = redis.pcall("HMGET", at.record, "run", "task", "state", "idem", "left_by")
+local known = redis.pcall("HMGET", at.record, "run", "task", "state", "idem", "left_by", "hold")
 if known.err then known = {} end
 if known[5] == left then return 1 end
 if not lease_held(KEY.arq_in_progress .. job_id, ARGV[2]) then return 0 end
@@ -21,6 +21,7 @@ local run, task, state, idem = tonumber(known[1]) or 1, known[2] or "unknown", k
 local counted = state == "queued" or state == "scheduled" or state == "running"
 if not counted then state = (deaths_of(job_id) or 0) > 0 and "running" or "queued" end
 journal_close(job_id, tenant, task)
+if known[6] then pcall(release_hold, at.record, known[6]) end
 for _, key in pairs(at) do redis.call("DEL", key) end
 redis.call("HSET", at.record, "v", 1, "tenant", tenant, "lane", lane, "task", task, "state", "dead", "run", run,
   "attempt", 0, "calls", 0, "created_at", now, "due_at", now, "ended_at", now, "failure", ARGV[5],

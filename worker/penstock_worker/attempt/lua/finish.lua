@@ -15,6 +15,7 @@ ARGV[8] the queue that it was claimed from
 Returns 1 ended, or ended before by this very call (a repeat changes nothing)
         0 the lease is lost: nothing written
        -1 there is no record any more: only the lease is ended
+Any of them may come in {"alerts", it, ...}, see "alert". Budgets (the include "budget") and "fallbacks" are pasted ahead.
 ]]
 local record, job_id, token, state = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local left = token .. " " .. state
@@ -29,7 +30,9 @@ end
 if ARGV[4] ~= "" then redis.call("HSET", record, ARGV[4], ARGV[5]) end
 redis.call("HSET", KEY.journal .. job_id, "attempt:" .. run .. "." .. attempt, ARGV[6])
 journal_close(job_id, tenant, task)
-record_end(job_id, state, now_ms(), ARGV[7])
+local now = now_ms()
+record_end(job_id, state, now, ARGV[7])
+fallbacks_count(task, state, now)
 lease_release(ARGV[8], job_id)
 redis.call("HSET", record, "left_by", left)
-return 1
+return with_alerts(1)

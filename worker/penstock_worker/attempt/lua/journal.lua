@@ -25,7 +25,8 @@ local function settle_open(job_id, tenant, task, call_id)
   tell("budgets", ledger_budgets(journal, call_id))
   ledger_add(job_id .. ":" .. call_id, flat, nil, true, 0, intent.held_tokens or 0)
   local hold = redis.call("HGET", journal, call_id .. ":hold")
-  budget_settle(journal, call_id, 0, held or 0, 0, hold and tonumber(cjson.decode(hold).tokens) or 0)
+  budget_settle(journal, KEY.record .. job_id, call_id, 0, held or 0, 0,
+    hold and tonumber(cjson.decode(hold).tokens) or 0, now_ms())
   redis.call("HSET", journal, call_id .. ":end", "unknown " .. told)
   if held and held > 0 then
     redis.call("HSET", journal, call_id .. ":held", held)

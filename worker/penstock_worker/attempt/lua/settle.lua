@@ -5,7 +5,8 @@
 --[[
 Write down what a provider call came to: into the journal, the ledger and the job's cost. Costs are not fenced:
 a worker that has lost its lease settles too, and its entry says so. Breaker, gate and limits of the target (the
-include "admission", pasted ahead) hear of it, and what budgets hold for it (the include "budget") is settled.
+include "admission", pasted ahead) hear of it, and what budgets hold for it (the include "budget") is settled. What it
+cost is noted beside what its prompt, its route and its tenant usually spend ("trail").
 
 KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token    ARGV[3] call id
@@ -22,6 +23,7 @@ ARGV[16...] names and values of the ledger entry; the first is "estimated", 1 if
 Returns nil: written
         what it came to, "<kind> <JSON>", when it was settled before, in a repeat or by the worker that had lost the
         lease; nothing written. Only what was unknown may be settled once more.
+Either may come in {"alerts", it, ...}, see "alert".
 ]]
 local record, job_id, token, call_id, kind = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local journal = KEY.journal .. job_id
@@ -44,8 +46,13 @@ local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "o
 if ARGV[8] ~= "" then
   admission_report(ARGV[8], id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), now_ms())
 end
-budget_settle(journal, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]))
-if not kept then return nil end
+local now = now_ms()
+budget_settle(journal, record, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]), now)
+local entry = {}
+for i = 1, #flat, 2 do entry[flat[i]] = flat[i + 1] end
+if not before then trails_add(entry.tenant, entry.prompt, entry.route, (cost or 0) + uncertain, now) end
+if not cost and kind == "answered" then alert("unknown_price", entry.target, (budget_window("day", now)), now) end
+if not kept then return with_alerts(nil) end
 if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id, "^%d+"), 1) end
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
 if ARGV[15] ~= "" then
@@ -61,4 +68,4 @@ if uncertain > 0 then
   redis.call("HSET", journal, call_id .. ":held", uncertain)
   redis.call("HINCRBY", record, "uncertain_nanousd", uncertain)
 end
-return nil
+return with_alerts(nil)
