@@ -10,6 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import orjson
@@ -51,6 +54,7 @@ def configure_logs(*, stream: TextIO | None = None, level: int = logging.INFO, p
     render: Processor = structlog.dev.ConsoleRenderer() if columns else structlog.processors.JSONRenderer(_dumps)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -75,6 +79,18 @@ def configure_logs(*, stream: TextIO | None = None, level: int = logging.INFO, p
     root.setLevel(level)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_IDS: ContextVar[Mapping[str, Any]] = ContextVar("penstock_log_ids", default=MappingProxyType({}))
+
+
+def bind(**ids: Any) -> None:
+    """Put *ids* into all that this task, and what it starts, logs from now on."""
+    _IDS.set({**_IDS.get(), **ids})
+
+
+def _with_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**_IDS.get(), **event}
 
 
 class _NamedWriter(structlog.WriteLogger):

@@ -19,6 +19,7 @@ from penstock_worker.attempt.outcome import Cancelled, Dead, HandBack, Lost, Out
 from penstock_worker.attempt.store import AttemptStore
 from penstock_worker.attempt.writing import bury, end, write
 from penstock_worker.engine.lease import POISON_DEATHS, Lease
+from penstock_worker.logs import bind
 from penstock_worker.routing.routes import Routes
 from penstock_worker.tasks.definition import Task
 
@@ -54,14 +55,14 @@ class Attempts:
 
     async def __call__(self, ctx: Mapping[Any, Any], lease: Lease) -> None:
         """Work on one claimed job until its lease is released."""
-        with structlog.contextvars.bound_contextvars(job_id=lease.job_id, tenant=lease.tenant, lane=lease.lane):
-            if lease.corrupt:
-                await self._bury_corrupt(lease, lease.corrupt)
-            elif lease.deaths >= POISON_DEATHS:
-                await bury(self.store, lease, _POISON)
-                log.error("job_buried", code="poison", deaths=lease.deaths)
-            else:
-                await self._start(lease)
+        bind(job_id=lease.job_id, tenant=lease.tenant, lane=lease.lane)
+        if lease.corrupt:
+            await self._bury_corrupt(lease, lease.corrupt)
+        elif lease.deaths >= POISON_DEATHS:
+            await bury(self.store, lease, _POISON)
+            log.error("job_buried", code="poison", deaths=lease.deaths)
+        else:
+            await self._start(lease)
 
     async def _start(self, lease: Lease) -> None:
         case = lease.payload[0]
@@ -81,17 +82,15 @@ class Attempts:
         except NewerVersionError:
             await self.store.reschedule(lease, delay_s=LEAVE_S, charged=False, attempt=None, reason="newer_version")
             return
-        with structlog.contextvars.bound_contextvars(
-            task=attempt.request.task, run=attempt.run, attempt=attempt.number
-        ):
-            log.debug("attempt_started", deaths=lease.deaths)
-            crash_points.reach("claim.post")
-            outcome = await self._outcome(attempt)
-            verb = "retry" if isinstance(outcome, Retry | HandBack) else "finish"
-            crash_points.reach(f"{verb}.pre")
-            written = await write(self.store, attempt, outcome)
-            crash_points.reach(f"{verb}.post")
-            _log_outcome(attempt, outcome, written)
+        bind(task=attempt.request.task, run=attempt.run, attempt=attempt.number)
+        log.debug("attempt_started", deaths=lease.deaths)
+        crash_points.reach("claim.post")
+        outcome = await self._outcome(attempt)
+        verb = "retry" if isinstance(outcome, Retry | HandBack) else "finish"
+        crash_points.reach(f"{verb}.pre")
+        written = await write(self.store, attempt, outcome)
+        crash_points.reach(f"{verb}.post")
+        _log_outcome(attempt, outcome, written)
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         """The attempt's outcome, also when the engine cancels it or our own code fails."""
