@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -89,6 +89,7 @@ class Caller:
         async with attempt.intending:
             entry, ask = await self._intend(attempt, target, request, purpose, step)
         told = partial(on_delta, entry.id) if on_delta else None
+        request = replace(request, attempt_id=f"{attempt.job_id}:{entry.id}")
         try:
             answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=told)
         except CallError as error:
