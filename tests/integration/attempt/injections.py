@@ -4,8 +4,8 @@ import base64
 from collections.abc import Callable
 
 LETTER = (
-    "Sender: Jane Miller\nAmount: 120.50\nDear miller, the wheel of the mill has stood still since the storm of Tuesday. Please send somebody who can mend "
-    "the sluice, for the flood has bent its gate. We pay on delivery."
+    "Sender: Jane Miller\nAmount: 120.50\nDear miller, the wheel of the mill has stood still since the storm of "
+    "Tuesday. Please send somebody who can mend the sluice, for the flood has bent its gate. We pay on delivery."
 )
 
 ORDERS = {

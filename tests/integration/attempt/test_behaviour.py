@@ -114,6 +114,7 @@ async def test_a_bad_answer_is_asked_for_once_more_with_the_fault(
     assert (result.attempts, result.calls, result.quality) == (1, 2, Quality.OK)
     assert await told(redis, job.id, "purpose") == ["ask", "reask"]
     assert [call.billed for call in simulator.calls()] == [True, True]
+    assert [call.caller_id for call in simulator.calls()] == [f"{job.id}:1.1.1", f"{job.id}:1.1.2"]
 
 
 async def test_a_cut_off_answer_is_asked_for_once_with_a_larger_cap(

@@ -5,7 +5,7 @@ on a broken answer, and what may have been billed is never free.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -262,8 +262,13 @@ async def ledger_of(redis: Redis) -> dict[str, list[dict[str, str]]]:
 
 def bill_of(simulator: Simulator) -> dict[str, list[BilledCall]]:
     """The provider's calls by job."""
+    return bill_by_job(simulator.calls())
+
+
+def bill_by_job(made: Sequence[BilledCall]) -> dict[str, list[BilledCall]]:
+    """Calls by job."""
     calls: dict[str, list[BilledCall]] = {}
-    for call in simulator.calls():
+    for call in made:
         job_id = re.split(":", call.caller_id or "")[0]
         calls.setdefault(job_id, []).append(call)
     return calls
