@@ -124,6 +124,10 @@ class LedgerEntry:
     """The most it may have cost beyond what is known."""
     held_nanousd: int | None
     """The most it could cost, worked out before it was sent; None: its price is unknown."""
+    held_tokens: int | None
+    """The most tokens it could take; told only where its outcome is unknown."""
+    cap_tokens: int | None
+    """How many of them could be output."""
     prices: str | None
     """Which table of prices was used."""
     price: str | None
@@ -136,6 +140,8 @@ class LedgerEntry:
     """Of a worker that had lost its job meanwhile."""
     estimated: bool
     """Whether its amount is an estimate of ours, for want of possible figures."""
+    bill: str | None
+    """Of a reconciled entry, the bill that told it: its name and digest."""
     budgets: tuple[str, ...] = ()
     """The budgets it counts in, ``<scope>:<window>``."""
     tally: Tally = field(default_factory=Tally)
@@ -194,8 +200,8 @@ def read_entry(entry_id: str, row: Mapping[bytes, bytes]) -> LedgerEntry:
 
 
 _NAMES = ("job", "call", "kind", "tenant", "task", "target", "prompt")
-_MAYBE = ("user", "purpose", "model", "request_id", "error", "prices", "price")
-_AMOUNTS = ("cost_nanousd", "held_nanousd", "sent_at_ms", "first_content_ms", "took_ms")
+_MAYBE = ("user", "purpose", "model", "request_id", "error", "prices", "price", "bill")
+_AMOUNTS = ("cost_nanousd", "held_nanousd", "held_tokens", "cap_tokens", "sent_at_ms", "first_content_ms", "took_ms")
 _NUMBERS = {*BUCKETS, *_AMOUNTS, "uncertain_nanousd"}
 
 

@@ -11,14 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli import chart
+from penstock.cli.commands import add
+from penstock.cli.explain import explain
 from penstock.cli.letter_lines import usd_text
 from penstock.cli.output import Output
 from penstock.cli.parsing import time_range
 from penstock.cli.session import Session, run
 from penstock.cli.text import local_time, one_line
-from penstock.costs import COST_KEYS, CostKey, CostLine, CostReport, read_cost_report
+from penstock.costs import COST_KEYS, CostKey, CostLine, CostReport, ledger_length, read_cost_report
 from penstock_schemas.results import BUCKETS
 
+_LONG = 5_000
 _COUNTS = ("calls", "uncertain_calls", "unpriced_calls", "estimated_calls", "orphan_calls")
 _COLUMNS = ("key", "calls", "cost_usd", "uncertain_usd", *_COUNTS[1:], *BUCKETS)
 
@@ -64,7 +67,8 @@ def costs(
 
     async def work(session: Session) -> None:
         first, last = await session.at(times[0]), await session.at(times[1])
-        with session.out.progress("Reading the ledger", None) as advance:
+        length = await ledger_length(session.producer)
+        with session.out.progress("Reading the ledger", length, least=_LONG) as advance:
             report = await read_cost_report(
                 session.producer, key, tenant=session.options.tenant, since=first, until=last, progress=advance
             )
@@ -143,3 +147,6 @@ def _whole(line: CostLine) -> int:
 
 def _time(at: datetime | None, otherwise: str) -> str:
     return otherwise if at is None else local_time(at)
+
+
+add(app, explain, "penstock costs explain 4f1c0a…", "penstock costs explain 4f1c0a… --json | jq '.calls[].parts'")

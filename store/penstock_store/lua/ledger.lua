@@ -68,6 +68,23 @@ local function ledger_add(id, flat, doubt, unsure, tokens, tokens_uncertain)
   redis.call("ZADD", KEY.DOUBTS, string.match(first, "^%d+"), id)
 end
 
+-- Let the budgets that a doubt names count other amounts for its call: nano-USD and tokens. Those past their retention
+-- are left alone.
+local function ledger_rebudget(doubt, cost, uncertain, tokens, tokens_uncertain)
+  local was = {}
+  for number in string.gmatch(doubt.was, "%S+") do was[#was + 1] = tonumber(number) end
+  local changes = {spent = cost - was[2], uncertain = uncertain - was[3], tokens_spent = tokens - doubt.tokens,
+    tokens_uncertain = tokens_uncertain - doubt.tokens_uncertain,
+    overrun = math.max(0, cost + uncertain - was[2] - was[3])}
+  for name in string.gmatch(doubt.fields.budgets or "", "%S+") do
+    if redis.call("EXISTS", KEY.budget .. name) == 1 then
+      for field, change in pairs(changes) do
+        if change ~= 0 then redis.call("HINCRBY", KEY.budget .. name, field, string.format("%.0f", change)) end
+      end
+    end
+  end
+end
+
 -- The budgets that a call's hold names, "<scope>:<window>" with a blank between them; "" for none.
 local function ledger_budgets(journal, call_id)
   local noted = redis.call("HGET", journal, call_id .. ":hold")

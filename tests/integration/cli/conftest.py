@@ -94,6 +94,7 @@ async def called(
     uncertain: int = 0,
     held: int | None = 5_000_000,
     task: str = "summarize",
+    price: str | None = None,
 ) -> None:
     """A provider call as a worker writes it down: its intent, its end, and its line in the ledger."""
     intent = {"stage": "calling", "attempt": 1, "target": target, "prompt": f"{task}@1", "purpose": "ask"}
@@ -102,6 +103,7 @@ async def called(
     if kind == "failed":
         end |= {"error": "throttled", "status": 429}
     ledger = {"tenant": lease.tenant, "task": task, "target": target, "prompt": f"{task}@1", **USAGE}
+    ledger = {"estimated": 0, **ledger, **({"price": price} if price else {})}
     await worker.store.settle(lease, call_id, kind, end, cost_nanousd=cost, uncertain_nanousd=uncertain, ledger=ledger)
 
 

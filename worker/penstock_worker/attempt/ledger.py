@@ -46,6 +46,8 @@ def ledger_fields(attempt: Attempt, entry: CallEntry, price_version: str) -> Map
         **({name: getattr(usage, name) for name in BUCKETS} if usage else {}),
         "suspect": int(usage.suspect) if usage else None,
     }
+    if end["uncertain_nanousd"]:
+        fields |= {name: intent.get(name) for name in ("held_tokens", "cap_tokens")}
     return {name: value for name, value in fields.items() if value is not None}
 
 

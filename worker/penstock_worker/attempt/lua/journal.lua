@@ -20,7 +20,8 @@ local function settle_open(job_id, tenant, task, call_id)
   local function tell(name, value)
     if value ~= nil and value ~= cjson.null and value ~= "" then flat[#flat + 1], flat[#flat + 2] = name, value end
   end
-  for _, name in ipairs({"user", "target", "prompt", "purpose", "price", "held_nanousd"}) do tell(name, intent[name]) end
+  for _, name in ipairs({"user", "target", "prompt", "purpose", "price", "held_nanousd", "held_tokens",
+    "cap_tokens"}) do tell(name, intent[name]) end
   tell("sent_at_ms", intent.at_ms)
   tell("budgets", ledger_budgets(journal, call_id))
   ledger_add(job_id .. ":" .. call_id, flat, nil, true, 0, intent.held_tokens or 0)

@@ -39,6 +39,10 @@ local cost, uncertain = tonumber(ARGV[6]), tonumber(ARGV[7])
 local flat = {"job", job_id, "call", call_id, "kind", kind, "cost_nanousd", ARGV[6],
   "uncertain_nanousd", uncertain, "orphan", holds and 0 or 1, unpack(ARGV, 16)}
 local budgets = ledger_budgets(journal, call_id)
+if doubt and budgets == "" then -- the journal is gone
+  budgets = doubt.fields.budgets or ""
+  ledger_rebudget(doubt, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]))
+end
 if budgets ~= "" then flat[#flat + 1], flat[#flat + 2] = "budgets", budgets end
 local estimate = ARGV[17] == "1" and cost and cost > 0 and doubt_estimates()
 ledger_add(id, flat, doubt, kind == "unknown" or uncertain > 0 or estimate, ARGV[13], ARGV[14])
