@@ -122,12 +122,7 @@ class PriceTable:
         """
         lengths = {input_tokens, *self._steps(ref, input_tokens, at, service_tier)}
         rows = [(length, self.row(ref, length, at, service_tier=service_tier)) for length in lengths]
-        costs = [
-            row.cost_nanousd(usage)
-            for length, row in rows
-            if row is not None
-            for usage in _extremes(length, max_output_tokens)
-        ]
+        costs = [row.most_nanousd(length, max_output_tokens) for length, row in rows if row is not None]
         return max(costs, default=None)
 
     def _steps(self, ref: str, input_tokens: int, at: datetime, tier: str | None) -> list[int]:
@@ -155,16 +150,6 @@ class PriceTable:
 
 def _whole_input(usage: Usage) -> int:
     return (usage.input_tokens or 0) + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-
-
-def _extremes(input_tokens: int, output_tokens: int) -> list[Usage]:
-    """All of the input in one bucket and all of the output in one: the dearest is among them."""
-    nothing: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0}
-    return [
-        Usage.model_construct(**{**nothing, into: input_tokens, out: output_tokens})
-        for into in ("input_tokens", "cache_read_tokens", "cache_write_tokens")
-        for out in ("output_tokens", "reasoning_tokens")
-    ]
 
 
 @dataclass(frozen=True, slots=True)
