@@ -18,7 +18,7 @@ return {admit(ARGV[1], ARGV[2], ARGV[3] ~= "" and ARGV[3], tonumber(ARGV[4]), to
 """
 _REPORT = """
 return admission_report(
-  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]))
 """
 _PLACE = """
 return {admission_place(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))}
@@ -71,16 +71,23 @@ class Guards:
         return Verdict(4, reply[1] - self.now_ms, reply[2].decode())
 
     async def report(
-        self, what: str, call: str = "?", *, wait_s: float | None = None, target: str = TARGET, more_tokens: int = 0
+        self,
+        what: str,
+        call: str = "?",
+        *,
+        wait_s: float | None = None,
+        target: str = TARGET,
+        more_tokens: int = 0,
+        limits: str = "",
     ) -> None:
-        """Say how a call ended."""
+        """Say how a call ended; *limits* as a Report has it."""
         wait_ms = -1 if wait_s is None else round(wait_s * 1000)
-        await self._run(self._report, target, call, what, wait_ms, more_tokens, 100, self.now_ms)
+        await self._run(self._report, target, call, what, wait_ms, more_tokens, f"100 {limits}", self.now_ms)
 
     async def place(self, *, target: str = TARGET, tokens: int = 0) -> tuple[int, str]:
         """Take a place in the line: in how many ms it is its turn, and the place."""
-        at_ms, place = await self._run(self._place, target, tokens, self.now_ms)
-        return at_ms - self.now_ms, place.decode()
+        at_ms, *place = await self._run(self._place, target, tokens, self.now_ms)
+        return at_ms - self.now_ms, place[0].decode() if place else ""
 
     async def breaker(self, name: str = TARGET) -> dict[str, str]:
         """The breaker's hash."""

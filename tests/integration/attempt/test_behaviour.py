@@ -187,15 +187,41 @@ async def test_who_forbids_it_gets_a_dead_letter(
 async def test_a_job_never_makes_more_calls_than_its_envelope(
     producer: Producer, redis: Redis, simulator: Simulator, settings: Make
 ) -> None:
-    """Throttled for ever, it ends after six calls for each attempt it may make; four were made before."""
-    simulator.script(["429 retry-after-ms=10"])
+    """Six calls for each attempt it may make; with four made before, the second target is not asked."""
+    simulator.script(["wrong-schema"])
     job = await producer.enqueue(ASKED, max_attempts=1)
     await redis.hset(keys.record(job.id), "calls", "4")  # type: ignore[misc]
+    await work_off(settings(targets=["openai/gpt-4o-mini", OTHER]))
+    result = await job.result(timeout_s=0)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.last_error) == ("envelope_spent", "bad_output")
+    assert len(simulator.calls()) == result.calls == 2
+
+
+async def test_calls_that_are_turned_away_unread_do_not_spend_the_envelope(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """With one call left of six, two throttles cost nothing and count for nothing."""
+    simulator.script(["429 retry-after-ms=10 times=2"])
+    job = await producer.enqueue(ASKED, max_attempts=1)
+    await redis.hset(keys.record(job.id), "calls", "5")  # type: ignore[misc]
+    async with working(settings()):
+        result = await job.result(timeout_s=60)
+    assert (result.state, result.calls) == ("succeeded", 3)
+
+
+async def test_calls_that_are_turned_away_have_a_bound_of_their_own(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """300 for a run, whatever it is told and whoever dies: 299 were made before."""
+    simulator.script(["429 retry-after-ms=10"])
+    job = await producer.enqueue(ASKED, max_attempts=1)
+    await redis.hset(keys.record(job.id), mapping={"calls": "304", "excused:1": "299"})  # type: ignore[misc]
     async with working(settings()):
         result = await job.result(timeout_s=60)
     assert result.failure is not None
     assert (result.failure.code, result.failure.last_error) == ("envelope_spent", "throttled")
-    assert len(simulator.calls()) == result.calls == 2
+    assert len(simulator.calls()) == 1
 
 
 async def test_a_cost_limit_is_never_passed(producer: Producer, simulator: Simulator, settings: Make) -> None:

@@ -7,6 +7,7 @@ import pytest
 from penstock_schemas.results import Usage
 from penstock_worker.llm import errors
 from penstock_worker.llm.port import Answer, StopReason
+from penstock_worker.llm.rate_limits import Allowance, RateLimits
 from penstock_worker.routing.report import Report, report_of
 
 
@@ -54,6 +55,20 @@ def test_a_wait_is_carried_over() -> None:
     assert report_of(errors.ThrottledError(retry_after_s=1.5)).wait_ms == 1_500
     assert report_of(errors.ThrottledError(retry_after_s=0)).wait_ms == 0
     assert report_of(errors.ThrottledError()).wait_ms == -1
+
+
+def test_limits_are_carried_over() -> None:
+    """Requests, and the tightest of the limits on tokens; what was not said is -1, and nothing at all is nothing."""
+    limits = RateLimits(
+        requests=Allowance(500, 20, 2.4), tokens=Allowance(100_000, 90_000, 6.0), output_tokens=Allowance(8_000, 50, 1.0)
+    )
+    answer = Answer("", StopReason.COMPLETE, None, None, took_ms=7, limits=limits)
+    assert report_of(answer).limits == "20 500 2400 50 8000 1000"
+    assert report_of(answer).told == "7 20 500 2400 50 8000 1000"
+    error = errors.ThrottledError()
+    error.limits = RateLimits(requests=Allowance(None, 0, 3.0), tokens=Allowance(100, 50, None))
+    assert report_of(error).told == "-1 0 -1 3000 -1 -1 -1"
+    assert report_of(errors.ThrottledError()).told == "-1"
 
 
 def test_tokens_of_a_failure() -> None:

@@ -294,7 +294,7 @@ def _sent(lease: Lease, args: list[Any]) -> tuple[list[bytes], list[Encodable]]:
 
 def _said(report: Report, target: Encodable, counted_tokens: int) -> list[Encodable]:
     more_tokens = 0 if report.tokens is None else report.tokens - counted_tokens
-    return [target, report.what, report.wait_ms, more_tokens, report.took_ms]
+    return [target, report.what, report.wait_ms, more_tokens, report.told]
 
 
 def _uncancel() -> None:

@@ -16,6 +16,7 @@ from penstock_worker.llm.errors import (
     ThrottledError,
 )
 from penstock_worker.llm.port import Answer
+from penstock_worker.llm.rate_limits import Allowance, RateLimits
 
 What = Literal["ok", "bad", "trip", "trip_account", "throttled", "abort"]
 
@@ -36,6 +37,14 @@ class Report:
     """How long the call took; -1 when that is not known."""
     tokens: int | None = None
     """Input and output that it took; None when that is not known, and it stays counted with its estimate."""
+    limits: str = ""
+    """What headers told of limits: left, limit and ms until it is whole, of requests and of tokens, -1 for what was not
+    said; empty when they told nothing."""
+
+    @property
+    def told(self) -> str:
+        """Duration and limits, as the script reads them."""
+        return f"{self.took_ms} {self.limits}" if self.limits else str(self.took_ms)
 
 
 ABORTED = Report("abort")
@@ -45,10 +54,33 @@ ABORTED = Report("abort")
 def report_of(end: Answer | CallError) -> Report:
     """The report of a call that ended so."""
     if isinstance(end, Answer):
-        return Report("ok", took_ms=end.took_ms, tokens=end.usage.total_tokens if end.usage else None)
+        tokens = end.usage.total_tokens if end.usage else None
+        return Report("ok", took_ms=end.took_ms, tokens=tokens, limits=_limits(end.limits))
     wait_ms = -1 if end.retry_after_s is None else round(end.retry_after_s * 1000)
     tokens = end.usage.total_tokens if end.usage else 0 if end.billed == "no" else None
-    return Report(_what(end), wait_ms=wait_ms, tokens=tokens)
+    return Report(_what(end), wait_ms=wait_ms, tokens=tokens, limits=_limits(end.limits))
+
+
+def _limits(limits: RateLimits | None) -> str:
+    if limits is None:
+        return ""
+    tokens = [each for each in (limits.tokens, limits.input_tokens, limits.output_tokens) if each is not None]
+    tightest = min(tokens, key=_share, default=None)
+    return " ".join(str(number) for each in (limits.requests, tightest) for number in _numbers(each))
+
+
+def _share(allowance: Allowance) -> float:
+    """The part that is left, as far as that is known."""
+    if allowance.remaining is None or not allowance.limit:
+        return 1.0
+    return allowance.remaining / allowance.limit
+
+
+def _numbers(allowance: Allowance | None) -> tuple[int, int, int]:
+    if allowance is None or allowance.remaining is None or allowance.reset_s is None:
+        return -1, -1, -1
+    limit = -1 if allowance.limit is None else allowance.limit
+    return allowance.remaining, limit, round(allowance.reset_s * 1000)
 
 
 def _what(error: CallError) -> What:

@@ -10,7 +10,7 @@ KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token
 ARGV[3] call id, "<run>.<attempt>.<number>"
 ARGV[4] intent, JSON
-ARGV[5] the most calls the run may make, failed probes that cost nothing apart
+ARGV[5] the most calls the run may make; apart from MOST_EXCUSED that cost nothing, being probes or turned away unread
 ARGV[6] target                           ARGV[7] tokens the call may take
 ARGV[8] how long its slot and its probe are waited for, ms
 ARGV[9] 1 if this worker's configuration has budgets, which must be told before the first call; else 0
@@ -28,6 +28,8 @@ Returns 1 written, or written before under this id (a repeat changes nothing)
         8 the budgets of the configuration are not known to Redis: tell them, and ask again; nothing written
 Any of them may come in {"alerts", it, ...}, see "alert".
 ]]
+local MOST_EXCUSED = 300
+
 local record, job_id, token, call_id, target = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local id = job_id .. ":" .. call_id
 if not lease_held(KEY.arq_in_progress .. job_id, token) then return 0 end
@@ -37,7 +39,10 @@ local run, calls, cancel, place, tenant, task, user, hold = unpack(
   redis.call("HMGET", record, "run", "calls", "cancel", "place", "tenant", "task", "user", "hold"))
 if cancel then return 3 end
 local most = tonumber(ARGV[5])
-if tonumber(calls) >= most and calls - (redis.call("HGET", record, "excused:" .. run) or 0) >= most then return 2 end
+if tonumber(calls) >= most then
+  local excused = tonumber(redis.call("HGET", record, "excused:" .. run) or 0)
+  if calls - excused >= most or excused >= MOST_EXCUSED then return 2 end
+end
 local now, prompt, route = now_ms(), "prompt:" .. ARGV[12], "route:" .. ARGV[13]
 local amount, most_tokens = tonumber(ARGV[10] ~= "" and ARGV[10] or 0), tonumber(ARGV[11])
 local budgets, told, prompt_open, route_open = budget_rows({tenant = tenant, task = task, user = user,

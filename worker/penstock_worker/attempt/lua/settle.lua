@@ -15,7 +15,7 @@ ARGV[5] the same in full, JSON            ARGV[6] cost, nano-USD; "" unknown
 ARGV[7] the most it may have cost, nano-USD, if it is unknown whether it was billed; else 0
 ARGV[8] target; "" if nothing is to be said of it
 ARGV[9] what the end says of it, see admission_report      ARGV[10] how long it asked to be left alone, ms; -1 not said
-ARGV[11] tokens it took beyond those counted at its start  ARGV[12] how long it took, ms; -1 unknown
+ARGV[11] tokens it took beyond those counted at its start  ARGV[12] how long it took, and limits: "told" there
 ARGV[13] tokens it took                   ARGV[14] the most it may have taken, if that is unknown; else 0
 ARGV[15] the text of the answer, where it is kept apart from the journal; else ""
 ARGV[16...] names and values of the ledger entry; the first is "estimated", 1 if the figures are no provider's
@@ -25,6 +25,8 @@ Returns nil: written
         lease; nothing written. Only what was unknown may be settled once more.
 Either may come in {"alerts", it, ...}, see "alert".
 ]]
+local TURNED_AWAY = {throttled = true, trip = true, trip_account = true} -- not looked at by the provider
+
 local record, job_id, token, call_id, kind = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local journal = KEY.journal .. job_id
 local id = job_id .. ":" .. call_id
@@ -46,9 +48,10 @@ end
 if budgets ~= "" then flat[#flat + 1], flat[#flat + 2] = "budgets", budgets end
 local estimate = ARGV[17] == "1" and cost and cost > 0 and doubt_estimates()
 ledger_add(id, flat, doubt, kind == "unknown" or uncertain > 0 or estimate, ARGV[13], ARGV[14])
-local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "ok" and admitted_as_probe(ARGV[8], id)
+local excused = cost == 0 and uncertain == 0 and ARGV[8] ~= "" and ARGV[9] ~= "ok"
+  and (TURNED_AWAY[ARGV[9]] or admitted_as_probe(ARGV[8], id))
 if ARGV[8] ~= "" then
-  admission_report(ARGV[8], id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), now_ms())
+  admission_report(ARGV[8], id, ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12], now_ms())
 end
 local now = now_ms()
 budget_settle(journal, record, call_id, cost or 0, uncertain, tonumber(ARGV[13]), tonumber(ARGV[14]), now)

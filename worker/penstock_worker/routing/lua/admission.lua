@@ -9,14 +9,16 @@ unless all let the call through. RULE and LIMITS are pasted ahead.
 -- include: gate
 
 local ACCOUNT_PROBES = 1
+-- Probes that took longer kept so many from their turns that the line begins anew, in the order in which they come back.
+local LONG_TRIAL_MS = 1000
 -- What an end is to the account's breaker and to the target's: a refused key or an empty account is the account's.
 local TO_ACCOUNT = {ok = "ok", throttled = "ok", trip_account = "trip"}
 local TO_TARGET = {ok = "ok", bad = "bad", trip = "trip"}
 
 local function guards_of(target, place, now)
   local guards = {account = KEY.breaker .. string.match(target, "^[^/]+"), own = KEY.breaker .. target, at = 0}
-  local account, account_at = breaker_ask(guards.account, ACCOUNT_PROBES, now)
-  local own, own_at = breaker_ask(guards.own, RULE.probes, now)
+  local account, account_at, account_tried = breaker_ask(guards.account, ACCOUNT_PROBES, now)
+  local own, own_at, own_tried = breaker_ask(guards.own, RULE.probes, now)
   guards.account_probe, guards.own_probe = account == "probe", own == "probe"
   guards.gate = gate_read(target, now)
   guards.placed = gate_has_place(guards.gate, target, place, now)
@@ -24,6 +26,7 @@ local function guards_of(target, place, now)
   if gate_at > now then guards.at, guards.why = gate_at, why end
   if own_at then guards.at, guards.why = math.max(guards.at, own_at), "breaker_open" end
   if account_at then guards.at, guards.why = math.max(guards.at, account_at), "account_closed" end
+  guards.tried = own_tried or account_tried
   return guards
 end
 
@@ -46,9 +49,11 @@ local function admitted_as_probe(target, id)
     or redis.call("HEXISTS", KEY.breaker .. target, "probe:" .. id) == 1
 end
 
--- Give a job that waits for this target a place in its line. Returns when its turn is, ms, and the place.
+-- Give a job that waits for this target a place in its line. Returns when its turn is, ms, and the place. While probes
+-- try it again nobody is given one: those whose turn it was keep theirs, and all look again a little later.
 local function admission_place(target, tokens, now)
   local guards = guards_of(target, false, now)
+  if guards.tried then return math.ceil(guards.at), nil end
   return gate_place(guards.gate, target, math.max(guards.at, now), tokens, now)
 end
 
@@ -58,8 +63,9 @@ end
 --   trip          it will fail every call alike for now; trip_account: and so will every target of its account
 --   throttled     it was asked too much
 --   abort         the call says nothing of the target
--- wait_ms: how long it asked to be left alone; -1 when it did not say.
-local function admission_report(target, id, what, wait_ms, more_tokens, took_ms, now)
+-- wait_ms: how long it asked to be left alone; -1 when it did not say. told: how long it took, ms, -1 unknown; and
+-- behind it, where headers told of limits, the six numbers of gate_learn.
+local function admission_report(target, id, what, wait_ms, more_tokens, told, now)
   local account, own = KEY.breaker .. string.match(target, "^[^/]+"), KEY.breaker .. target
   local wait = math.max(0, wait_ms)
   local to_account = TO_ACCOUNT[what] or "abort"
@@ -68,12 +74,16 @@ local function admission_report(target, id, what, wait_ms, more_tokens, took_ms,
   end
   local became, until_ms = breaker_report(own, id, TO_TARGET[what] or "abort", wait, RULE.probes, now)
   local gate = gate_read(target, now)
+  local numbers = {}
+  for number in string.gmatch(told, "%S+") do numbers[#numbers + 1] = tonumber(number) end
+  local took_ms = table.remove(numbers, 1)
   gate_return(gate, id, what == "ok", more_tokens, took_ms, now)
+  if #numbers == 6 then gate_learn(gate, numbers, now) end
   if what == "throttled" or (what == "bad" and wait_ms > 0) then gate_hold(gate, wait_ms, now) end
   if became == "opened" then
     gate_ramp(gate, until_ms)
     gate_keep(gate, now)
-  elseif became == "closed" and not gate.ramps then
+  elseif became == "closed" and (not gate.ramps or now - gate.ramp_at > LONG_TRIAL_MS) then
     gate_ramp(gate, now)
     gate_keep(gate, now)
   end

@@ -26,17 +26,18 @@ local function breaker_probes(key, now)
   return live, over
 end
 
--- What one more call is: "pass", "probe", or "closed" with the moment from which to ask again. Writes nothing.
+-- What one more call is: "pass", "probe", or "closed" with the moment from which to ask again, and whether that is
+-- because probes are out. Writes nothing.
 -- While probes are out, those who ask are told to come back later the longer it takes.
 local function breaker_ask(key, most, now)
   local state, until_ms, tried_at, passed = unpack(redis.call("HMGET", key, "state", "until", "tried_at", "passed"))
   if not state or not RULE.enabled then return "pass" end
   if state == "open" then
-    if now < tonumber(until_ms) then return "closed", tonumber(until_ms) end
+    if now < tonumber(until_ms) then return "closed", tonumber(until_ms), false end
     return "probe"
   end
   if breaker_probes(key, now) + tonumber(passed) < most then return "probe" end
-  return "closed", now + math.min(MAX_RECHECK_MS, math.max(RECHECK_MS, now - tonumber(tried_at)))
+  return "closed", now + math.min(MAX_RECHECK_MS, math.max(RECHECK_MS, now - tonumber(tried_at))), true
 end
 
 -- Send a probe, for whose end is waited lease_ms.

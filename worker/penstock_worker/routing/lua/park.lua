@@ -20,5 +20,5 @@ local at = math.max(now, guards_of(target, false, now).at)
 if deadline and at >= deadline then return {2, at - now} end
 local place
 at, place = admission_place(target, tonumber(ARGV[4]), now)
-redis.call("HSET", record, "place", place)
+if place then redis.call("HSET", record, "place", place) end
 return {1, at - now}
