@@ -95,7 +95,8 @@ class Provider:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        _, named, after = head.lower().partition(b"content-length: ")
+        length = int(after.split(b"\r\n")[0]) if named else 0
         request = Request(head[:-4], await reader.readexactly(length), reader, writer)
         self.requests.append(request)
         self.arrived.set()

@@ -28,6 +28,7 @@ POINTS = (
 )
 
 RARE_POINTS = (
+    "attach.post",  # the id is kept under which a provider goes on with a call
     "tool.pre",  # a tool that changes something is written down as begun, and is about to be called
     "tool.post",  # a tool was called, and what came of it is only in memory
 )

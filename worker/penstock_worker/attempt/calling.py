@@ -1,6 +1,7 @@
 """One provider call, so that it is never lost and never made twice for nothing.
 
-1. If the journal has this step already, its end is taken from there, and nothing is sent.
+1. If the journal has this step already, its end is taken from there, and nothing is sent. If it has the id under which
+   the provider goes on with a call of which nobody saw the end, that is waited for, and nothing is begun anew.
 2. The most it can cost is worked out; what does not fit the job's own limit is not sent.
 3. The intent is written down, if what guards the target lets the call through. Without that nothing is sent.
 4. The call is made, under the target's limits and the job's deadline.
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
+import orjson
+
 from penstock_schemas.results import Usage
 from penstock_worker import crash_points
 from penstock_worker.attempt.attempt import Attempt
@@ -30,8 +33,8 @@ from penstock_worker.attempt.journal import (
 )
 from penstock_worker.attempt.ledger import ledger_fields
 from penstock_worker.attempt.store import AttemptStore, Intended
-from penstock_worker.llm.errors import CallError
-from penstock_worker.llm.port import Answer, CallRequest, ModelClient, Target
+from penstock_worker.llm.errors import CallError, ResponseGoneError
+from penstock_worker.llm.port import Answer, CallRequest, KeptId, ModelClient, Target
 from penstock_worker.money.budgets import Hold
 from penstock_worker.money.costing import Charge, Costing
 from penstock_worker.money.usage import token_bound
@@ -81,6 +84,8 @@ class Caller:
         Raises why it was not made: NotCalled, TargetClosed, BudgetSpent.
         """
         while (past := attempt.journal.next_past(step)) is not None:
+            if past.kind is None and (end := await self._found_again(attempt, target, request, past, on_delta)):
+                return past, end
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
             if past.kind != "unknown":
@@ -88,21 +93,72 @@ class Caller:
                 return past, await self._replayed(attempt, past)
         async with attempt.intending:
             entry, ask = await self._intend(attempt, target, request, purpose, step)
+        kept = self._kept_id(attempt, target, entry)
+        return entry, await self._send(attempt, target, request, entry, ask.tokens, kept, on_delta)
+
+    async def _send(
+        self,
+        attempt: Attempt,
+        target: Target,
+        request: CallRequest,
+        entry: CallEntry,
+        counted_tokens: int,
+        kept: KeptId | None,
+        on_delta: Callable[[str, str], None] | None,
+    ) -> Answer | CallError:
+        """Send a call that is written down, or go on with one, and settle what it comes to."""
         told = partial(on_delta, entry.id) if on_delta else None
         request = replace(request, attempt_id=f"{attempt.job_id}:{entry.id}")
+        options = {} if kept is None else {"kept": kept}
         try:
-            answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=told)
+            answer = await self.client.call(target, request, deadline=attempt.deadline, on_delta=told, **options)
         except CallError as error:
-            await self._settle_error(attempt, target, entry, ask, error)
-            return entry, error
+            await self._settle_error(attempt, target, entry, counted_tokens, error)
+            return error
         except asyncio.CancelledError:
-            await self._settle_unknown(attempt, entry)
-            raise
+            if kept is None or kept.id is None or attempt.lease.cancel_reason == "abort":
+                await self._withdraw(attempt, target, entry, kept)
+            raise  # else the provider goes on, and the next worker finds it again
         charge = self.prices.charge(target, answer)
         self.tokens.learn(target, request, answer.usage)
         end = answer_to_json(answer)
-        await self._settle(attempt, entry, "answered", end, report_of(answer), ask.tokens, charge)
-        return entry, answer
+        await self._settle(attempt, entry, "answered", end, report_of(answer), counted_tokens, charge)
+        return answer
+
+    async def _withdraw(self, attempt: Attempt, target: Target, entry: CallEntry, kept: KeptId | None) -> None:
+        if kept is not None and kept.id is not None:
+            await self.client.withdraw(target, kept.id)
+        await self._settle_unknown(attempt, entry)
+
+    async def _found_again(
+        self,
+        attempt: Attempt,
+        target: Target,
+        request: CallRequest,
+        past: CallEntry,
+        on_delta: Callable[[str, str], None] | None,
+    ) -> Answer | CallError | None:
+        """The end of a call that nobody saw, if its provider went on with it; None when nobody can know it."""
+        kept = self._kept_id(attempt, target, past)
+        if kept is None or kept.id is None or past.intent["target"] != target.name:
+            return None
+        attempt.made.append(past)
+        counted_tokens = _size(request) // BYTES_PER_TOKEN + request.max_output_tokens
+        end = await self._send(attempt, target, request, past, counted_tokens, kept, on_delta)
+        return None if past.kind == "unknown" else end
+
+    def _kept_id(self, attempt: Attempt, target: Target, entry: CallEntry) -> KeptId | None:
+        """Where the id is kept under which a provider goes on with a call; None for a target that does not."""
+        if not target.options.get("background"):
+            return None
+        name = f"{entry.id}:response"
+
+        async def note(id: str) -> None:
+            await self.store.note(attempt.lease, attempt.run, name, {"id": id})
+            crash_points.reach("attach.post")
+
+        fact = attempt.journal.facts.get(name)
+        return KeptId(orjson.loads(fact)["id"] if fact else None, note)
 
     async def kept(self, attempt: Attempt, step: Step) -> tuple[CallEntry, Answer] | None:
         """What *step* was answered last in an earlier attempt of the run, good or not; None when it was not."""
@@ -151,9 +207,12 @@ class Caller:
         return entry, ask
 
     async def _settle_error(
-        self, attempt: Attempt, target: Target, entry: CallEntry, ask: Ask, error: CallError
+        self, attempt: Attempt, target: Target, entry: CallEntry, counted_tokens: int, error: CallError
     ) -> None:
-        end, said = error_to_json(error), (report_of(error), ask.tokens)
+        if isinstance(error, ResponseGoneError):
+            await self._settle_unknown(attempt, entry)
+            return
+        end, said = error_to_json(error), (report_of(error), counted_tokens)
         if error.saved_tokens:
             saved = self.prices.cost_of(target, Usage(output_tokens=error.saved_tokens))
             end |= {"saved_tokens": error.saved_tokens, "saved_nanousd": saved}

@@ -25,7 +25,7 @@ from penstock_worker.llm.port import Answer, SchemaMode, StopReason, ToolCall
 
 EndKind = Literal["answered", "failed", "unknown"]
 
-FACT = re.compile(r":(?:tool:\d+(?::begun)?)\Z")
+FACT = re.compile(r":(?:response|tool:\d+(?::begun)?)\Z")
 """What ends the name of a fact that stands beside a call."""
 
 
@@ -130,7 +130,7 @@ class Journal:
         self.last_error = last_error
         """Why the run's attempt before this one failed; None when there was none."""
         self.facts: dict[str, bytes] = {}
-        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``."""
+        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``, ``<call id>:response``."""
         self._ahead: dict[str, deque[CallEntry]] = {}
         for call in self._of_attempt():
             if call.place[2] > walked:

@@ -10,13 +10,16 @@ Nothing is retried and nothing is logged here.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import orjson
 
 from penstock_worker.llm.anthropic import AnthropicMessages
 from penstock_worker.llm.azure import AzureOpenAI
+from penstock_worker.llm.background import Response, withdraw, work_out
 from penstock_worker.llm.degenerate import LoopFinder
 from penstock_worker.llm.endpoint import Progress, check_base_url
 from penstock_worker.llm.errors import (
@@ -34,7 +37,7 @@ from penstock_worker.llm.http import Connections, Exchange, PoolSettings, tls_co
 from penstock_worker.llm.ollama import OllamaChat
 from penstock_worker.llm.openai_chat import OpenAIChat
 from penstock_worker.llm.openai_responses import OpenAIResponses
-from penstock_worker.llm.port import Answer, CallRequest, Target
+from penstock_worker.llm.port import Answer, CallRequest, KeptId, Target
 from penstock_worker.llm.rate_limits import rate_limits
 from penstock_worker.llm.refusal import refusal
 from penstock_worker.llm.secrets import SecretReader, SecretUnavailableError
@@ -92,6 +95,7 @@ class _Call:
     __slots__ = (
         "family",
         "input_bytes",
+        "kept",
         "key",
         "loops",
         "on_delta",
@@ -102,13 +106,22 @@ class _Call:
         "watch",
     )
 
-    def __init__(self, target: Target, request: CallRequest, deadline: float | None, on_delta: OnDelta | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        request: CallRequest,
+        deadline: float | None = None,
+        on_delta: OnDelta | None = None,
+        kept: KeptId | None = None,
+    ) -> None:
         self.target = target
-        self.request = request
+        self.kept = (kept or KeptId()) if target.options.get("background") else None
+        self.request = request = replace(request, stream=False) if self.kept is not None else request
         self.on_delta = on_delta
         self.family = family_of(target)
         self.watch = Watchdog(target.limits, deadline, streaming=request.stream)
         self.progress = Progress()
+        self.progress.connected = self.kept is not None and self.kept.id is not None
         self.stream: AnswerStream | None = None
         self.loops = LoopFinder() if request.stream and target.limits.stop_loops else None
         self.key: str | None = None
@@ -129,11 +142,13 @@ class HttpModelClient:
         *,
         deadline: float | None = None,
         on_delta: OnDelta | None = None,
+        kept: KeptId | None = None,
     ) -> Answer:
         """Send *request* to *target* once; see :meth:`ModelClient.call`."""
-        if deadline is not None and deadline <= time.monotonic():
+        call = _Call(target, request, deadline, on_delta, kept)
+        if deadline is not None and deadline <= time.monotonic() and not call.progress.connected:
             raise CallDeadlineError(sent=False)
-        outcome = await self._guarded(_Call(target, request, deadline, on_delta))
+        outcome = await self._guarded(call)
         if isinstance(outcome, CallError):
             raise outcome
         return outcome
@@ -141,6 +156,12 @@ class HttpModelClient:
     async def aclose(self) -> None:
         """Close all connections; a repeat does nothing."""
         await self._connections.aclose()
+
+    async def withdraw(self, target: Target, kept_id: str) -> None:
+        """Cancel what *target* works on in the background; see :meth:`ModelClient.withdraw`."""
+        call = _Call(target, CallRequest(system="", user="", max_output_tokens=1), kept=KeptId(kept_id))
+        path = call.family.prepare(target, call.request).path
+        await withdraw(partial(self._sent, call), path, kept_id)
 
     async def _guarded(self, call: _Call) -> Answer | CallError:
         """Turn every end of a call but cancellation into a value, freed of the errors that led to it."""
@@ -153,21 +174,44 @@ class HttpModelClient:
             if call.watch.reason is None:
                 raise
             failure = call.watch.reason(sent=call.progress.connected)
+            if call.kept is not None and call.kept.id is not None:
+                await self.withdraw(call.target, call.kept.id)
         if isinstance(failure, AuthFailedError) and call.target.api_key is not None:
             self._secrets.forget(call.target.api_key)
         return _bare(_with_stream(failure, call))
 
     async def _run(self, call: _Call) -> Answer:
         prepared, body = self._prepare(call)
-        headers = self._headers(call)
-        endpoint = self._connections.endpoint(call.target)
-        exchange = await endpoint.post(prepared.path, headers, body, call.target.limits.connect_s, call.progress)
+        if call.kept is not None:
+            look = await work_out(partial(self._sent, call), prepared.path, body, call.kept)
+            call.watch.content()
+            return _answer(call, prepared, _worked_out(call, look.body), look.response)
+        exchange = await self._send(call, "POST", prepared.path, body)
         try:
             return _answer(call, prepared, await _read(call, exchange), exchange)
         except CallError as error:
             error.request_id = error.request_id or _request_id(exchange)
             if exchange.status == 200 and error.if_sent == "no":
                 error.if_sent = "unknown"  # it may have worked before it failed
+            raise
+        finally:
+            await exchange.aclose()
+
+    async def _send(self, call: _Call, method: str, path: str, body: bytes) -> Exchange:
+        headers = self._headers(call)
+        endpoint = self._connections.endpoint(call.target)
+        return await endpoint.send(method, path, headers, body, call.target.limits.connect_s, call.progress)
+
+    async def _sent(self, call: _Call, method: str, path: str, body: bytes) -> tuple[bytes, Exchange]:
+        """One request about work in the background, and the whole body of its 200."""
+        exchange = await self._send(call, method, path, body)
+        try:
+            if exchange.status != 200:
+                raise await _refused(call, exchange)
+            return await _read_whole(exchange, call.target.limits.max_body_bytes), exchange
+        except AuthFailedError:
+            if call.target.api_key is not None:
+                self._secrets.forget(call.target.api_key)
             raise
         finally:
             await exchange.aclose()
@@ -206,7 +250,21 @@ async def _read(call: _Call, exchange: Exchange) -> Reply:
         raise await _refused(call, exchange)
     if call.request.stream and not _is_one_document(exchange):
         return await _read_stream(call, exchange)
-    reply = call.family.read_answer(await _read_whole(call, exchange, call.target.limits.max_body_bytes))
+    body = await _read_whole(exchange, call.target.limits.max_body_bytes, call.watch.content)
+    return _told(call, call.family.read_answer(body))
+
+
+def _worked_out(call: _Call, body: bytes) -> Reply:
+    """What work in the background has come to. Raises CallError."""
+    try:
+        return _told(call, call.family.read_answer(body))
+    except CallError as error:
+        error.if_sent = "unknown" if error.if_sent == "no" else error.if_sent  # it worked before it failed
+        raise
+
+
+def _told(call: _Call, reply: Reply) -> Reply:
+    """A whole answer, told as the one piece that it is."""
     if call.on_delta is not None and reply.text:
         call.on_delta(reply.text)
     return reply
@@ -218,13 +276,14 @@ def _is_one_document(exchange: Exchange) -> bool:
     return "json" in kind and not kind.strip().endswith(("ndjson", "jsonl", "stream+json"))
 
 
-async def _read_whole(call: _Call, exchange: Exchange, max_bytes: int) -> bytes:
+async def _read_whole(exchange: Exchange, max_bytes: int, content: Callable[[], None] | None = None) -> bytes:
+    """The whole body; *content* hears of each piece that is not blank."""
     parts = []
     while (pieces := await exchange.read(max_bytes)) is not None:
         for piece in pieces:
             parts.append(piece)
-            if not piece.isspace():  # some providers send empty lines while they think
-                call.watch.content()
+            if content is not None and not piece.isspace():  # some providers send empty lines while they think
+                content()
     return b"".join(parts)
 
 
@@ -260,7 +319,7 @@ def _cut(call: _Call, shape: str) -> DegenerateError:
 async def _refused(call: _Call, exchange: Exchange) -> CallError:
     """Make the error for a status other than 200, with what its headers say about a retry."""
     try:
-        body = await _read_whole(call, exchange, MAX_ERROR_BODY_BYTES)
+        body = await _read_whole(exchange, MAX_ERROR_BODY_BYTES, call.watch.content)
     except CallError:
         body = b""  # the status says enough
     if call.key:
@@ -268,7 +327,7 @@ async def _refused(call: _Call, exchange: Exchange) -> CallError:
     return refusal(call.family, exchange.status, exchange.headers, body, datetime.now(UTC))
 
 
-def _answer(call: _Call, prepared: Prepared, reply: Reply, exchange: Exchange) -> Answer:
+def _answer(call: _Call, prepared: Prepared, reply: Reply, exchange: Response) -> Answer:
     known = bounds(call.input_bytes, len(reply.text.encode()), call.request.max_output_tokens)
     usage, cost_nanousd = call.family.read_usage(reply.raw_usage, known)
     try:
@@ -317,11 +376,11 @@ def _bare(error: CallError) -> CallError:
     return error.with_traceback(None)
 
 
-def _request_id(exchange: Exchange) -> str | None:
+def _request_id(exchange: Response) -> str | None:
     return next((text_of(exchange.headers[name]) for name in _REQUEST_IDS if name in exchange.headers), None)
 
 
-def _service_tier(exchange: Exchange) -> str | None:
+def _service_tier(exchange: Response) -> str | None:
     tier = text_of(exchange.headers.get("x-gemini-service-tier"))
     return tier.lower() if tier else None
 

@@ -19,6 +19,7 @@
     ├── ConnectionLostError        connection_lost        gone after sending, before any content
     ├── StreamBrokenError          stream_broken          gone in the middle of the answer
     ├── DegenerateError            degenerate             the answer became white space or a loop, and was stopped
+    ├── ResponseGoneError          response_gone          the provider does not know any more what it worked on
     ├── BadResponseError           bad_response           what came is not an answer in the wire format
     │   ├── RedirectedError        redirected             an endpoint that points elsewhere is not followed
     │   └── ResponseTooLargeError  response_too_large     cut at the size cap
@@ -259,6 +260,14 @@ class DegenerateError(CallError):
     message = "The model repeated itself without end."
     retry = True
     if_sent = "yes"
+
+
+class ResponseGoneError(CallError):
+    """Work in the background is looked for by its id, and the provider knows no such id (any more)."""
+
+    code = "response_gone"
+    message = "The model provider lost what it was working on."
+    retry = True
 
 
 class BadResponseError(CallError):

@@ -81,14 +81,14 @@ class Endpoint:
         self._urls: dict[str, httpx.URL] = {}
         self._transport = transport
 
-    async def post(
-        self, path: str, headers: dict[str, str], body: bytes, connect_s: float, progress: Progress
+    async def send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, connect_s: float, progress: Progress
     ) -> "Exchange":
         """Send and wait for the status and headers. Raises CallError and TimeoutError of an outer clock."""
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = httpx.URL(self._base + path)
-        request = httpx.Request("POST", url, headers=headers, content=body, extensions={"timeout": {"pool": connect_s}})
+        request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": {"pool": connect_s}})
         PROGRESS.set(progress)
         failure: CallError
         try:

@@ -5,10 +5,11 @@ Options of a target of this kind:
 ================ ======== ==========================================================================
 ``store``         false    true: the provider keeps the response, and it can be fetched by its id
 ``strict_subset`` true     false: the server takes any schema
+``background``    false    true: the provider works by itself, under an id by which a worker that takes
+                           over finds the work again; needs the answer stored, and is not streamed
 ================ ======== ==========================================================================
 
-A seed cannot be given in this format; the request's is left out. Work in the background, to which a new worker
-could attach by the response's id, is not asked for; the id is on every reply.
+A seed cannot be given in this format; the request's is left out.
 """
 
 from collections.abc import Mapping
@@ -34,8 +35,14 @@ from penstock_worker.money.usage import Bounds, reported_cost_nanousd, responses
 class OpenAIResponses(WireFamily):
     """The family ``openai-responses``."""
 
-    options = MappingProxyType({"store": (bool, ()), "strict_subset": (bool, ())})
+    options = MappingProxyType({"store": (bool, ()), "strict_subset": (bool, ()), "background": (bool, ())})
     takes_tools = True
+
+    def check_options(self, target: Target) -> None:
+        """Raise ValueError naming the option that is unknown, has a wrong value, or contradicts another."""
+        super().check_options(target)
+        if target.options.get("background") and target.options.get("store") is False:
+            raise ValueError("options.store: must not be false with background = true, which needs the answer stored")
 
     def prepare(self, target: Target, request: CallRequest) -> Prepared:
         """Make the body; the schema mode becomes weaker where the strict subset cannot express the schema."""
@@ -75,6 +82,8 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
         "max_output_tokens": request.max_output_tokens,
         "store": target.options.get("store", False),
     }
+    if target.options.get("background"):
+        body |= {"background": True, "store": True}
     system = instructions(request, mode)
     if mode is SchemaMode.JSON_OBJECT:  # the word JSON must stand in the input, not in the instructions
         system = request.system

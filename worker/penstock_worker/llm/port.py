@@ -4,7 +4,7 @@ A provider family is one module behind this port. Callers see a request, a targe
 :class:`Answer` or a :class:`~penstock_worker.llm.errors.CallError`; nothing here knows HTTP.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -20,6 +20,7 @@ __all__ = [
     "Answer",
     "CallLimits",
     "CallRequest",
+    "KeptId",
     "ModelClient",
     "SchemaMode",
     "StopReason",
@@ -209,6 +210,22 @@ class Answer:
     """What the response's headers said about the account's limits; None when they said nothing."""
 
 
+@dataclass(slots=True)
+class KeptId:
+    """The id of work that a provider goes on with by itself (``options.background``), and where it is kept."""
+
+    id: str | None = None
+    """None before it was begun."""
+    note: Callable[[str], Awaitable[object]] | None = None
+    """Writes it down where the next worker finds it; None keeps it in memory alone."""
+
+    async def keep(self, id: str) -> None:
+        """Take the id, and return when it is written down."""
+        self.id = id
+        if self.note is not None:
+            await self.note(id)
+
+
 class ModelClient(Protocol):
     """Whoever can call a target: the HTTP client, or a wrapper around another client."""
 
@@ -219,14 +236,21 @@ class ModelClient(Protocol):
         *,
         deadline: float | None = None,
         on_delta: Callable[[str], None] | None = None,
+        kept: KeptId | None = None,
     ) -> Answer:
         """Send *request* to *target* once; no retry happens below this line.
 
         *deadline* is a moment of ``time.monotonic()`` at which the call is given up, None for none.
         *on_delta* gets each visible piece of a streamed answer, at once and in order; it must not block, and
         what it raises ends the call. Cancelling closes the connection before the cancellation returns.
+        *kept*, of a target that works in the background: with an id, nothing is begun, and what goes on under it is
+        waited for; without, it takes the id as soon as there is one. Cancelling leaves that work alone.
         Raises CallError, and nothing else of the transport's.
         """
+        ...
+
+    async def withdraw(self, target: Target, kept_id: str) -> None:
+        """Cancel what *target* works on in the background, if that can be done within a few seconds."""
         ...
 
     async def aclose(self) -> None:
