@@ -1,4 +1,4 @@
-"""Limits that a provider's headers tell of: what is left is made to last, for all workers, and not believed for long."""
+"""Limits that a provider's headers tell of: what is left is made to last, for all workers, and believed for a while."""
 
 from collections.abc import Callable
 

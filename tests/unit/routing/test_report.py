@@ -60,7 +60,9 @@ def test_a_wait_is_carried_over() -> None:
 def test_limits_are_carried_over() -> None:
     """Requests, and the tightest of the limits on tokens; what was not said is -1, and nothing at all is nothing."""
     limits = RateLimits(
-        requests=Allowance(500, 20, 2.4), tokens=Allowance(100_000, 90_000, 6.0), output_tokens=Allowance(8_000, 50, 1.0)
+        requests=Allowance(500, 20, 2.4),
+        tokens=Allowance(100_000, 90_000, 6.0),
+        output_tokens=Allowance(8_000, 50, 1.0),
     )
     answer = Answer("", StopReason.COMPLETE, None, None, took_ms=7, limits=limits)
     assert report_of(answer).limits == "20 500 2400 50 8000 1000"

@@ -299,11 +299,11 @@ class ResponseTooLargeError(BadResponseError):
 
 
 class RequestRejectedError(CallError):
-    """The provider will not take this request, now or later (400, 413, 422)."""
+    """The provider will not take this request, now or later (400, 413, 422): the fault is ours, and goes along."""
 
     code = "request_rejected"
     message = "The model provider rejected the request."
-    next_target = True
+    next_target: bool = False
     if_sent: Billed = "no"
 
 
@@ -312,6 +312,7 @@ class SchemaUnsupportedError(RequestRejectedError):
 
     code = "schema_unsupported"
     message = "The model provider does not support the answer's schema."
+    next_target = True
 
 
 class ContextTooLongError(RequestRejectedError):
@@ -319,6 +320,7 @@ class ContextTooLongError(RequestRejectedError):
 
     code = "context_too_long"
     message = "The input does not fit the model's window."
+    next_target = True
 
 
 class InputTruncatedError(ContextTooLongError):
