@@ -162,6 +162,23 @@ async def test_a_lease_that_comes_to_life_again_counts_against_the_cap_again(que
     assert await redis.zcard(keys.running(late.queue)) == 2
 
 
+@pytest.mark.parametrize("cap", [0, 5])
+async def test_a_lost_workers_jobs_keep_their_place(queues: Queues, redis: Redis, cap: int) -> None:
+    """Their score is their lease's end, later than all that waits; they come first all the same, under a cap too."""
+    await queues.put("standard", "acme", ids("held", 2))
+    held = await queues.claim(2)
+    await queues.put("standard", "acme", ids("waits", 5))
+    assert [lease.job_id for lease in await queues.claim(1, tenant_cap=cap)] == ["waits-0"]
+    seconds, micros = await redis.time()
+    for lease in held:
+        await redis.pexpire(keys.arq_in_progress(lease.job_id), 60_000)
+        score = seconds * 1000 + micros // 1000 - 1
+        await redis.zadd(lease.queue, {lease.job_id: score})
+        await redis.zadd(keys.running(lease.queue), {lease.job_id: score})
+    again = await queues.claim(3, tenant_cap=cap)
+    assert [lease.job_id for lease in again] == ["held-0", "held-1", "waits-1"]
+
+
 async def test_a_tenant_may_have_a_cap_of_its_own(queues: Queues) -> None:
     """Its own cap stands in the place of the common one."""
     for tenant in ("acme", "other"):

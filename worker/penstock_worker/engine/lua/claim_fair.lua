@@ -14,18 +14,20 @@ ARGV[8] tenants  JSON object: tenant -> {"weight": > 0, "cap": jobs}, for those 
 ARGV[9] n        number of lanes served
 ARGV[10…]        lane, weight > 0; n times; then queue, id: take these jobs and no others
 
+A job whose lease ran out keeps the place that it had: it comes before all that waits in its queue.
+
 Returns as claim.lua; in place of the jobs left: 1 when due work was left, 0 when none.
 ]]
 -- include: take
 
 local LANES, PAUSED = KEYS[1], KEYS[2]
-local PROMOTED, CHECK_MS, SKIPPED = 100, 1000, 100
+local PROMOTED, CHECK_MS, SKIPPED, OVERDUE = 100, 1000, 100, 100
 local worker = claimer()
 local cap, tenants = tonumber(ARGV[7]), cjson.decode(ARGV[8])
 local lanes, first_named = {}, 10 + 2 * ARGV[9]
 local time = redis.call("TIME")
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local jobs, next_ms = {}, -1
+local jobs, next_ms, overdue = {}, -1, {}
 
 local function sooner(at_ms)
   at_ms = tonumber(at_ms)
@@ -54,11 +56,28 @@ local function at_cap(tenant)
   if most == 0 then return false end
   local running = 0
   for _, lane in ipairs(lanes) do
-    local key = lane.queue .. tenant .. KEY.running
-    redis.call("ZREMRANGEBYSCORE", key, "-inf", now_ms)
-    running = running + redis.call("ZCARD", key)
+    running = running + redis.call("ZCOUNT", lane.queue .. tenant .. KEY.running, "(" .. now_ms, "+inf")
   end
   return running >= most
+end
+
+-- The jobs of a queue whose leases have run out, in order, each with its score. Looked up once for each queue.
+local function overdue_of(queue)
+  local found = overdue[queue]
+  if found then return found end
+  found = {}
+  local running = queue .. KEY.running
+  local ids = redis.call("ZRANGE", running, "-inf", now_ms, "BYSCORE", "LIMIT", 0, OVERDUE)
+  for _, job_id in ipairs(ids) do
+    local score = redis.call("ZSCORE", queue, job_id)
+    if not score then
+      redis.call("ZREM", running, job_id)
+    elseif tonumber(score) <= now_ms then
+      found[#found + 1] = { job_id, score }
+    end
+  end
+  overdue[queue] = found
+  return found
 end
 
 local function leave(lane, tenant, until_ms)
@@ -73,7 +92,7 @@ local function turn(lane, tenant)
     leave(lane, tenant, now_ms + CHECK_MS)
     return nil
   end
-  local head = redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
+  local head = table.remove(overdue_of(queue), 1) or redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
   if not head[1] or tonumber(head[2]) > now_ms then
     leave(lane, tenant, head[2])
     return nil
