@@ -182,6 +182,9 @@ class JobResult(Contract, Generic[OutputT]):
     """Targets that gave no result, or not a good enough one, in the attempt that ended this run, in order."""
     arm: str | None = None
     """``<experiment>/<arm>`` that the job was in; None for none."""
+    chunks: int = Field(default=1, ge=1)
+    """Parts that a text too long for one call was worked on in; 1: it was read whole. ``made_by`` then is who joined
+    what was said of the parts, or, where no model did, who answered for most of them."""
     attempts: int = Field(ge=1)
     """Attempts charged to this run, this one included."""
     calls: int = Field(ge=0)

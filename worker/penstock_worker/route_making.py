@@ -10,6 +10,7 @@ from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.results import Quality
 from penstock_worker.llm.ollama import NUM_CTX
 from penstock_worker.llm.port import Target
+from penstock_worker.money.usage import BYTES_PER_TOKEN
 from penstock_worker.prompts.prompt import load_prompt
 from penstock_worker.routing.conditions import Condition, Gate, Scalar, codes_named
 from penstock_worker.routing.experiment import Arm, Experiment, arm_label
@@ -36,6 +37,10 @@ def make_route(name: str, section: RouteSection, targets: Mapping[str, Target], 
         prompt=load_prompt(prompts, section.prompt) if section.prompt else None,
         cache_s=section.cache_s,
         single_flight=section.single_flight,
+        whole_bytes=_bytes(section.max_input_tokens or section.chunk_tokens),
+        chunk_bytes=_bytes(section.chunk_tokens),
+        overlap_bytes=section.chunk_overlap_tokens * BYTES_PER_TOKEN,
+        chunks_at_once=section.chunks_at_once,
         terms={
             target: Entry(targets[target], _condition(section.when.get(target)), _gate(section.cascade.get(target)))
             for target in section.when.keys() | section.cascade.keys()
@@ -45,6 +50,11 @@ def make_route(name: str, section: RouteSection, targets: Mapping[str, Target], 
         return plain
     arms = [_arm(plain, section, arm, targets, prompts) for arm in section.arms]
     return replace(plain, experiment=Experiment(section.experiment, arms))
+
+
+def _bytes(tokens: int | None) -> int | None:
+    """So many bytes are not more tokens, in any script."""
+    return None if tokens is None else tokens * BYTES_PER_TOKEN
 
 
 def window_of(provider: ProviderSection, model: str, price_ref: str) -> int | None:

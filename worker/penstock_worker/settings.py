@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from penstock_schemas.jobs import Name
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
+from penstock_worker.settings_chunks import RouteChunks
 from penstock_worker.settings_money import BudgetSection, PriceSection, WatchSection
 from penstock_worker.settings_routes import RouteTerms
 
@@ -161,7 +162,7 @@ class ProviderSection(Section):
     """What only this kind understands."""
 
 
-class RouteSection(RouteTerms):
+class RouteSection(RouteTerms, RouteChunks):
     """Where a task's jobs go."""
 
     prompt: str | None = None

@@ -70,7 +70,7 @@ def a_step_call(call_id: str, step: Step, kind: EndKind | None = "answered") -> 
     return call
 
 
-ONE, TWO = Step("chunk:1", "d1", "p@1"), Step("chunk:2", "d2", "p@1")
+ONE, TWO = Step("chunk:1", "d1"), Step("chunk:2", "d2")
 
 
 def test_each_step_is_walked_by_itself() -> None:
@@ -84,7 +84,7 @@ def test_each_step_is_walked_by_itself() -> None:
 def test_an_answer_to_something_else_is_none_for_the_step() -> None:
     """The text was cut otherwise, or the prompt has changed."""
     journal = Journal([a_step_call("1.1.1", ONE)], run=1, attempt=1)
-    assert journal.next_past(Step(ONE.name, "other", "p@1")) is None
+    assert journal.next_past(Step(ONE.name, "other")) is None
 
 
 def test_the_last_answer_of_a_step_is_kept_for_later_attempts_of_the_run() -> None:
@@ -96,7 +96,7 @@ def test_the_last_answer_of_a_step_is_kept_for_later_attempts_of_the_run() -> No
     assert kept is not None
     assert kept.id == "1.1.2"
     assert later.kept(TWO) is None
-    assert later.kept(Step(ONE.name, "other", "p@1")) is None
+    assert later.kept(Step(ONE.name, "other")) is None
     assert later.next_past(ONE) is None
     assert Journal(calls, run=1, attempt=1).kept(ONE) is None
     assert Journal(calls, run=2, attempt=1).kept(ONE) is None

@@ -68,6 +68,17 @@ class Asker:
             remedies.add(verdict.remedy)
             request, purpose = remedied(request, verdict, answer), verdict.remedy
 
+    async def kept(self, step: Attempt) -> Succeeded | None:
+        """What an earlier attempt of the run was answered for this step, if it is good."""
+        past = await self.caller.kept(step)
+        if past is None:
+            return None
+        entry, answer = past
+        verdict = await judge(step, answer, step.task.schema(step.asked), self.reader)
+        if not isinstance(verdict, Accepted):
+            return None
+        return Succeeded(verdict.output, _made_by(step, entry, answer), verdict.quality, verdict.reasons)
+
     async def _tools_called(
         self, attempt: Attempt, entry: CallEntry, answer: Answer, request: CallRequest
     ) -> tuple[CallRequest, tuple[str, ...]]:

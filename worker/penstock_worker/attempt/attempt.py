@@ -14,7 +14,7 @@ from penstock_schemas.errors import CorruptRecordError, RequestError
 from penstock_schemas.jobs import REQUEST_VERSION, JobRequest
 from penstock_schemas.results import TriedTarget
 from penstock_schemas.validation import first_fault
-from penstock_worker.attempt.journal import CallEntry, Journal, read_journal
+from penstock_worker.attempt.journal import CallEntry, Journal, Step, read_journal
 from penstock_worker.engine.lease import Lease
 from penstock_worker.routing.routes import Route, Routes
 from penstock_worker.tasks.definition import Task
@@ -47,6 +47,12 @@ class Attempt:
     """Held while a call is numbered, checked against what is left, and written down: one at a time."""
     tried: list[TriedTarget] = field(default_factory=list)
     """Targets that gave no result in this attempt, and why, in order."""
+    step: Step | None = None
+    """Set: this is not about the job itself but about one of its steps."""
+    chunks: int = 1
+    """Parts that its text is worked on in."""
+    step_calls: int = 0
+    """Provider requests that the run may make because of these."""
 
     @property
     def job_id(self) -> str:
@@ -62,7 +68,7 @@ class Attempt:
     @property
     def max_calls(self) -> int:
         """The envelope: provider requests that this run may make in all."""
-        return self.request.max_attempts * (CALLS_PER_ATTEMPT + self.task.most_rounds)
+        return self.request.max_attempts * (CALLS_PER_ATTEMPT + self.task.most_rounds) + self.step_calls
 
     @property
     def last(self) -> bool:

@@ -25,7 +25,6 @@ from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.journal import (
     CallEntry,
     EndKind,
-    Step,
     answer_from_json,
     answer_to_json,
     error_from_json,
@@ -77,13 +76,12 @@ class Caller:
         request: CallRequest,
         purpose: Purpose,
         on_delta: Callable[[str, str], None] | None = None,
-        step: Step | None = None,
     ) -> tuple[CallEntry, Answer | CallError]:
-        """Make the next call of *step*, or take its end from the journal. *on_delta* gets the call's id and a piece.
+        """Make the attempt's next call, or take its end from the journal. *on_delta* gets the call's id and a piece.
 
         Raises why it was not made: NotCalled, TargetClosed, BudgetSpent.
         """
-        while (past := attempt.journal.next_past(step)) is not None:
+        while (past := attempt.journal.next_past(attempt.step)) is not None:
             if past.kind is None and (end := await self._found_again(attempt, target, request, past, on_delta)):
                 return past, end
             if past.kind is None:
@@ -92,7 +90,7 @@ class Caller:
                 attempt.made.append(past)
                 return past, await self._replayed(attempt, past)
         async with attempt.intending:
-            entry, ask = await self._intend(attempt, target, request, purpose, step)
+            entry, ask = await self._intend(attempt, target, request, purpose)
         kept = self._kept_id(attempt, target, entry)
         return entry, await self._send(attempt, target, request, entry, ask.tokens, kept, on_delta)
 
@@ -160,9 +158,9 @@ class Caller:
         fact = attempt.journal.facts.get(name)
         return KeptId(orjson.loads(fact)["id"] if fact else None, note)
 
-    async def kept(self, attempt: Attempt, step: Step) -> tuple[CallEntry, Answer] | None:
-        """What *step* was answered last in an earlier attempt of the run, good or not; None when it was not."""
-        entry = attempt.journal.kept(step)
+    async def kept(self, attempt: Attempt) -> tuple[CallEntry, Answer] | None:
+        """What its step was answered last in an earlier attempt of the run, good or not; None when it was not."""
+        entry = attempt.journal.kept(attempt.step) if attempt.step else None
         if entry is None:
             return None
         await self._put_back(attempt, entry)
@@ -179,7 +177,7 @@ class Caller:
             past.end["text"] = await self.store.text_apart(attempt.lease, past.id)
 
     async def _intend(
-        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, step: Step | None
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
     ) -> tuple[CallEntry, Ask]:
         size = _size(request)
         input_bound = token_bound(size, strict=attempt.request.bounded)
@@ -189,8 +187,8 @@ class Caller:
         _check_limits(attempt, held, held_tokens)
         ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
-        if step is not None:
-            entry.intent |= {"step": step.name, "asked": step.asked, "prompt": step.prompt}
+        if (step := attempt.step) is not None:
+            entry.intent |= {"step": step.name, "asked": step.asked}
         crash_points.reach("intent.pre")
         hold = Hold(held, held_tokens)
         entry.intent |= {"held_tokens": hold.tokens, "cap_tokens": request.max_output_tokens, "price": bound.price}

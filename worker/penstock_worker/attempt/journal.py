@@ -37,8 +37,6 @@ class Step:
     """``chunk:3``; unique in the run."""
     asked: str
     """Digest of what is asked: an answer to anything else is none for this step."""
-    prompt: str
-    """``name@version`` of the prompt that it is asked with."""
 
 
 @dataclass(slots=True)
@@ -166,6 +164,16 @@ class Journal:
         ahead = {call.id for call in self._ahead.get(step.name, ())}
         over = [call for call in self.of_run() if call.step == step.name and call.id not in ahead]
         return over[-1] if over and over[-1].is_for(step) and over[-1].kind == "answered" else None
+
+    def tried(self, step: Step) -> bool:
+        """Whether calls of *step* were made in what is over of the run."""
+        ahead = {call.id for call in self._ahead.get(step.name, ())}
+        return any(call.step == step.name and call.id not in ahead for call in self.of_run())
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the run has begun to work in parts."""
+        return any(call.step for call in self.of_run()) if self.calls else False
 
     def next_id(self) -> str:
         """An id for a new call of this attempt."""

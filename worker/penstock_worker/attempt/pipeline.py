@@ -5,9 +5,11 @@
                                     └── one remedy ◄─────┤
                                                          └─► trouble ─► next target
     no target left:  retry later, or the task's fallback, or dead
+    too long for every target:  in parts, each of them a walk like this one
 
-The way along the route is :mod:`.walking`'s, one target :mod:`.asking`'s, one call :mod:`.calling`'s; what becomes of
-troubles is decided in :mod:`.deciding`. Nothing here writes the outcome: that is :mod:`.writing`'s.
+The way along the route is :mod:`.walking`'s, work in parts :mod:`.parting`'s, one target :mod:`.asking`'s, one call
+:mod:`.calling`'s; what becomes of troubles is decided in :mod:`.deciding`. Nothing here writes the outcome: that is
+:mod:`.writing`'s.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ from penstock_worker.attempt.deciding import (
     opens_first,
     own_wait_s,
 )
-from penstock_worker.attempt.outcome import Cancelled, Lost, Outcome, Retry
+from penstock_worker.attempt.outcome import Cancelled, Lost, Outcome, Retry, Succeeded
+from penstock_worker.attempt.parting import Parting, begun_in_parts, wants_parts
 from penstock_worker.attempt.store import Parked
 from penstock_worker.attempt.walking import Walk, Walker
 from penstock_worker.money.budgets import BudgetSpent
 from penstock_worker.routing.closed import TargetClosed
+from penstock_worker.routing.conditions import TOO_LONG
 
 TURN_SPREAD_S = 5.0
 """Over how long the jobs that waited for a budget are spread when its window turns."""
@@ -48,10 +52,22 @@ class Pipeline:
         """Work the attempt out. Raises only what cancels it."""
         walk = Walk(attempt, first_request(attempt))
         try:
-            got = await self.walker.run(walk)
+            got = None if begun_in_parts(attempt) else await self.walker.run(walk)
+            if got is None and wants_parts(walk):
+                return await self._in_parts(walk)
         except NotCalled as stop:
             return await self._not_called(attempt, stop, walk)
         return got or await self.without(walk)
+
+    async def _in_parts(self, walk: Walk) -> Outcome:
+        got = await Parting(self.walker).answer(walk.attempt)
+        if isinstance(got, Succeeded):
+            return got
+        if isinstance(got, JobFailure) and not (got.code == TOO_LONG and walk.troubles):
+            return await give_up(walk.attempt, got)
+        if not isinstance(got, JobFailure):
+            walk.troubles = got
+        return await self.without(walk)
 
     async def without(self, walk: Walk) -> Outcome:
         """What becomes of an attempt whose walk gave no answer."""

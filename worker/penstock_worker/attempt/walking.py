@@ -126,7 +126,7 @@ class Walker:
     def _has_turn(self, walk: Walk, entry: Entry, later: tuple[Entry, ...]) -> bool:
         if entry.target.name in walk.asked:
             return False
-        past = walk.attempt.journal.next_target()
+        past = walk.attempt.journal.next_target(walk.attempt.step)
         if past is not None and past != entry.target.name and any(past == one.target.name for one in later):
             return False  # this attempt has been here before its worker died, and passed it over
         if walk.too_long_for is not None and (entry.target.context_window or _ANY_WINDOW) <= walk.too_long_for:

@@ -48,6 +48,14 @@ class Route:
     """How long an answer is kept for equal requests; None: it is not."""
     single_flight: bool = False
     """Whether equal jobs that are there at once make one call."""
+    whole_bytes: int | None = None
+    """A longer text is worked on in parts; None: one that fits no window is."""
+    chunk_bytes: int | None = None
+    """How large these are; None: as a window allows, within reason."""
+    overlap_bytes: int = 0
+    """How much of the one before each repeats."""
+    chunks_at_once: int = 4
+    """Calls for the parts of one job in flight."""
     terms: Mapping[str, Entry] = field(default_factory=dict)
     """Name of a target -> that target with its condition or gate; the others have neither."""
     arm: str | None = None

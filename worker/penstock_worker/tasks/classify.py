@@ -8,9 +8,10 @@ from typing import Any
 from penstock_schemas.tasks import Classify
 from penstock_worker.fallbacks import LEXICAL, classify
 from penstock_worker.tasks.definition import Task, Unusable, task
+from penstock_worker.tasks.in_parts import ClassifyInParts
 
 
-@task(Classify, prompt="classify@1", fallback=LEXICAL)
+@task(Classify, prompt="classify@1", in_parts=ClassifyInParts, fallback=LEXICAL)
 class ClassifyTask(Task[Classify]):
     """Labels from the set, exactly as they are spelled there."""
 

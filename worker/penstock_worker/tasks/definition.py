@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.tasks import TaskInput
 from penstock_worker.prompts.prompt import Prompt, load_prompt
+from penstock_worker.tasks.parts import InParts
 from penstock_worker.tools.definition import Tool, tools_named
 
 InputT = TypeVar("InputT", bound=TaskInput[Any])
@@ -39,6 +40,8 @@ class Task(Generic[InputT]):
     name: ClassVar[str]
     input_type: ClassVar[type[TaskInput[Any]]]
     prompt: ClassVar[Prompt]
+    in_parts: ClassVar[InParts[Any] | None] = None
+    """How a text is worked on that is too long for one call; None: not at all."""
     fallback_name: ClassVar[str | None] = None
     """Name and version of the fallback, such as ``extractive@1``; None: the task has none."""
     tools: ClassVar[tuple[str, ...]] = ()
@@ -98,6 +101,7 @@ def task(
     input_type: type[TaskInput[Any]],
     *,
     prompt: str,
+    in_parts: type[InParts[Any]] | None = None,
     fallback: str | None = None,
     tools: Sequence[str] = (),
     tool_rounds: int = Task.tool_rounds,
@@ -105,7 +109,8 @@ def task(
 ) -> Callable[[TaskT], TaskT]:
     """Register a :class:`Task` for *input_type*.
 
-    *prompt* is the ``name@version`` of a file in ``prompts`` beside the module, *fallback* the name and version
+    *prompt* is the ``name@version`` of a file in ``prompts`` beside the module, *in_parts* how a text is worked on that
+    is too long for one call (None: such a text is refused as ``input_too_long``), *fallback* the name and version
     of what its ``fallback`` does. *tools* names what its model may ask to have called, in at most *tool_rounds* answers
     and *tool_calls* calls of one target; a name that is not registered ends the worker at its start.
 
@@ -123,7 +128,8 @@ def task(
         kind.prompt = load_prompt(_beside(kind), prompt)
         kind.fallback_name = fallback
         kind.tools, kind.tool_rounds, kind.tool_calls = tuple(tools), tool_rounds, tool_calls
-        _registry[name] = kind()
+        registered = _registry[name] = kind()
+        kind.in_parts = in_parts(registered, _beside(kind)) if in_parts else None
         return kind
 
     return register

@@ -11,6 +11,7 @@ from penstock_schemas.evidence import evidence_schema, leaves
 from penstock_schemas.tasks import Extract
 from penstock_worker.fallbacks import RULES, extract
 from penstock_worker.tasks.definition import Task, task
+from penstock_worker.tasks.in_parts import ExtractInParts
 from penstock_worker.tasks.quotes import check_quotes, found, with_quotes
 
 _EVIDENCE = (
@@ -20,7 +21,7 @@ _EVIDENCE = (
 )
 
 
-@task(Extract, prompt="extract@1", fallback=RULES)
+@task(Extract, prompt="extract@1", in_parts=ExtractInParts, fallback=RULES)
 class ExtractTask(Task[Extract[Any]]):
     """An object that fits the request's own schema."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from penstock_schemas.tasks import Summarize
 from penstock_worker.fallbacks import EXTRACTIVE, summarize
 from penstock_worker.tasks.definition import Task, Unusable, task
+from penstock_worker.tasks.in_parts import SummarizeInParts
 
 _TOLERANCE = 1.25
 """Up to a quarter too long is doubtful; beyond it the limit was not heeded."""
@@ -21,7 +22,7 @@ _STYLES = {
 }
 
 
-@task(Summarize, prompt="summarize@1", fallback=EXTRACTIVE)
+@task(Summarize, prompt="summarize@1", in_parts=SummarizeInParts, fallback=EXTRACTIVE)
 class SummarizeTask(Task[Summarize]):
     """A summary within its limit of words, in the style, language and focus asked for."""
 

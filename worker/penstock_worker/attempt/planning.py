@@ -1,0 +1,115 @@
+"""Before a text is worked on in parts: how large they may be, and whether the job can pay for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from penstock_schemas.results import JobFailure
+from penstock_worker.attempt.attempt import CALLS_PER_ATTEMPT, Attempt
+from penstock_worker.attempt.calling import NotCalled
+from penstock_worker.attempt.cutting import Plan, make_plan, most_calls, read_plan, slices
+from penstock_worker.attempt.walking import Walker
+from penstock_worker.documents.chunking import Chunk, size
+from penstock_worker.llm.port import Target
+from penstock_worker.money.usage import token_bound
+from penstock_worker.tasks.parts import InParts, Part
+
+_IN_THREAD_CHARS = 100_000
+"""Longer texts are looked at in a thread, so that the jobs beside this one go on."""
+
+_TOO_SMALL = JobFailure(
+    code="input_too_long", message="The text is too long for one call, and the models' windows too small for its parts."
+)
+_UNREADABLE = JobFailure(code="corrupt_record", message="What Redis held of the job could not be read.")
+_NO_MONEY = {
+    "over_budget": "The calls that the text needs might cost more than the job's limit leaves.",
+    "unknown_price": "The job has a cost limit, and the price of the model is unknown.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans the work on one text."""
+
+    walker: Walker
+    attempt: Attempt
+    in_parts: InParts[Any]
+
+    async def plan(self) -> Plan | JobFailure:
+        """The run's plan: the one that is kept, else one that is made and kept now. Raises NotCalled."""
+        attempt, text = self.attempt, self._text
+        room = await asyncio.to_thread(self._room_bytes) if len(text) > _IN_THREAD_CHARS else self._room_bytes()
+        plan = make_plan(attempt.route, text, room)
+        if plan is None:
+            return _TOO_SMALL
+        kept = await self.walker.asker.caller.store.plan(attempt.lease, plan.as_json())
+        if kept is None:
+            raise NotCalled("lost")
+        try:
+            return read_plan(kept)
+        except ValueError:
+            return _UNREADABLE
+
+    async def cut(self, plan: Plan) -> Sequence[Chunk]:
+        """The chunks of the text."""
+        text = self._text
+        return await asyncio.to_thread(plan.cut, text) if len(text) > _IN_THREAD_CHARS else plan.cut(text)
+
+    def affordable(self, plan: Plan, cut: Sequence[Chunk]) -> Attempt | JobFailure:
+        """The attempt with the calls it needs, and on its route those targets that the job can pay for all of them.
+
+        Once the first calls are made it goes on with what is left of its money.
+        """
+        attempt = self.attempt
+        calls = most_calls(len(cut), joined=self.in_parts.joining is not None)
+        attempt.step_calls = calls * CALLS_PER_ATTEMPT
+        limit = attempt.request.max_cost_nanousd
+        if limit is None:
+            return attempt
+        done = len({call.step for call in attempt.journal.of_run() if call.step and call.kind == "answered"})
+        costs = {
+            target.name: self._most_nanousd(target, plan, max(calls - done, 1)) for target in attempt.route.targets
+        }
+        left = limit - attempt.spent_nanousd()
+        payable = tuple(one for one in attempt.route.targets if (cost := costs[one.name]) is not None and cost <= left)
+        if payable:
+            return replace(attempt, route=replace(attempt.route, targets=payable))
+        if done:
+            return attempt
+        code = "unknown_price" if None in costs.values() else "over_budget"
+        return JobFailure(code=code, message=_NO_MONEY[code])
+
+    def _most_nanousd(self, target: Target, plan: Plan, calls: int) -> int | None:
+        input_tokens = token_bound(plan.chunk_bytes + size(self._beside()))
+        costing = self.walker.asker.caller.prices
+        most = costing.worst_case(target, input_tokens, self.attempt.route.max_output_tokens)
+        return None if most is None else most * calls
+
+    def _room_bytes(self) -> int | None:
+        """What every target with a known window has room for beside the prompt; None when none is known."""
+        tokens, cap = self.walker.tokens, self.attempt.route.max_output_tokens
+        beside = self._beside()
+        rooms = [
+            tokens.room_bytes(target, piece, max_output_tokens=cap, other_tokens=tokens.tokens(target, beside))
+            for target in self.attempt.route.targets
+            if target.context_window is not None
+            for piece in slices(self._text)
+        ]
+        return min((room for room in rooms if room is not None), default=None)
+
+    def _beside(self) -> str:
+        """About what is sent with each part."""
+        part = Part(999, 999, "", 0, 10_000)
+        asked, prompt = self.attempt.asked, self.in_parts.part_prompt
+        variables = self.in_parts.variables(asked, part)
+        schema = orjson.dumps(self.in_parts.schema(asked)).decode()
+        return "\n".join([prompt.system, prompt.user, *variables.values(), schema, " " * 200])
+
+    @property
+    def _text(self) -> str:
+        return self.attempt.task.text(self.attempt.asked)
