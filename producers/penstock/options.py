@@ -30,6 +30,8 @@ class JobOptions(TypedDict, total=False):
     """The most that all its calls may cost; no bound of its own if left out."""
     max_total_tokens: int
     """The most tokens, input and output, that all its calls may take together; no bound of its own if left out."""
+    max_output_tokens: int
+    """The cap of one answer, thinking included, where it is lower than the route's; the route's if left out."""
     user: str
     """On whose behalf: 1 to 128 of A-Z, a-z, 0-9 and ``_.@+|=-``; the producer's own if left out. Budgets, limits and
     the ledger count by user within a tenant."""

@@ -8,33 +8,29 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from redis.exceptions import OutOfMemoryError
-
 from penstock.durable_links import DurableLink, DurableLinks
 from penstock.handle import JobHandle
 from penstock.link import Call, Link
 from penstock.names import check_name
 from penstock.options import JobOptions, ProducerOptions, Retention
 from penstock.records import read_status, reading
+from penstock.refusals import meant, refused
 from penstock.requests import CheckedRequest, Envelope, check_idempotency_key, check_options, check_request
 from penstock.watcher import Watcher
 from penstock_schemas import keys
 from penstock_schemas.errors import (
-    BudgetExceededError,
     ConfigurationError,
     CorruptRecordError,
     DurabilityError,
-    IdempotencyConflictError,
     InvalidRequestError,
     JobNotFoundError,
     PenstockError,
-    QueueFullError,
     RequestError,
     UnavailableError,
 )
 from penstock_schemas.jobs import RECORD_VERSION, JobState, JobStatus
 from penstock_schemas.limits import Limits
-from penstock_schemas.results import JobResult, moment
+from penstock_schemas.results import JobResult
 from penstock_schemas.strict_json import digest
 from penstock_schemas.tasks import TaskInput
 from penstock_store.batcher import Batcher
@@ -159,7 +155,7 @@ class Producer:
         try:
             reply = await (link or self.link).call(_ENQUEUE, *self._enqueue(checked, idempotency_key))
         except UnavailableError as error:
-            raise _refusal(error) from error.__cause__
+            raise meant(error) from error.__cause__
         return self._accepted(reply, asked) if link is None else self._reached(reply, asked, link)
 
     async def enqueue_many(
@@ -262,7 +258,7 @@ class Producer:
         self, reply: Any, asked: TaskInput[OutputT], link: DurableLink | None
     ) -> JobHandle[OutputT] | Exception:
         if isinstance(reply, Exception):
-            return _refusal(reply)
+            return meant(reply)
         try:
             return self._accepted(reply, asked) if link is None else self._reached(reply, asked, link)
         except (RequestError, DurabilityError) as error:
@@ -277,16 +273,8 @@ class Producer:
 
     def _accepted(self, reply: Any, asked: TaskInput[OutputT]) -> JobHandle[OutputT]:
         code, about, *more = reply
-        if code == 2:
-            raise IdempotencyConflictError(about.decode())
-        if code == 3:
-            told = f"{about} jobs are open, the bound is {self._limits.queued_jobs}"
-            raise QueueFullError(told, retry_after_s=_LATER_S)
-        if code == 4:
-            told = f"Redis' memory is {about / 10:g} % full, the bound is {self._limits.memory_ratio:.0%}"
-            raise QueueFullError(told, retry_after_s=_LATER_S)
-        if code == 5:
-            raise _over_budget(about.decode(), *more)
+        if code not in (0, 1):
+            raise refused(code, about, more, self._limits)
         return JobHandle(self, about.decode(), created=code == 1, asked=asked)
 
     def _enqueue(self, checked: CheckedRequest, key: str | None) -> Call:
@@ -310,24 +298,9 @@ class Producer:
                 math.floor(self._limits.memory_ratio * 1000),
                 envelope.user or "",
                 *envelope.bounds,
+                envelope.max_output_tokens or 0,
             ],
         )
-
-
-def _refusal(error: Exception) -> Exception:
-    """*error*, or what it means where Redis is full beyond its own bound: nothing was written then."""
-    if isinstance(error.__cause__, OutOfMemoryError):
-        return QueueFullError("Redis' memory is full", retry_after_s=_LATER_S)
-    return error
-
-
-def _over_budget(scope: str, wait_ms: int, reset_at_ms: int, ever: int) -> BudgetExceededError:
-    reset_at = moment(reset_at_ms)
-    if not ever:
-        told = f"the budget {scope} is smaller than what this job may cost at most; give it a lower max_cost_usd"
-        return BudgetExceededError(told, scope=scope, reset_at=reset_at)
-    told = f"the budget {scope} has no room for this job; it is reset at {reset_at:%Y-%m-%dT%H:%M:%SZ}"
-    return BudgetExceededError(told, scope=scope, reset_at=reset_at, retry_after_s=wait_ms / 1000)
 
 
 def _found(job_id: str, reply: bytes | int) -> JobState:

@@ -43,6 +43,7 @@ class Envelope:
     user: str | None
     bounds: tuple[int, int]
     """The most that its calls may cost, nano-USD, and the most tokens that they may take; -1 for no bound."""
+    max_output_tokens: int | None
     fields: dict[str, Any]
     """As plain JSON, to go beside ``task`` and ``input``."""
 
@@ -74,7 +75,15 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
     if request.deadline_s is not None and request.deadline_s <= request.delay_s:
         raise InvalidRequestError("must be later than delay_s, or it could never be started", field="deadline_s")
     bounds = _or_unbounded(request.max_cost_nanousd), _or_unbounded(request.max_total_tokens)
-    return Envelope(request.lane.value, request.delay_s, request.deadline_s, request.user, bounds, fields)
+    return Envelope(
+        lane=request.lane.value,
+        delay_s=request.delay_s,
+        deadline_s=request.deadline_s,
+        user=request.user,
+        bounds=bounds,
+        max_output_tokens=request.max_output_tokens,
+        fields=fields,
+    )
 
 
 def check_request(asked: TaskInput[Any], envelope: Envelope, limits: Limits) -> CheckedRequest:

@@ -11,6 +11,7 @@ from penstock_schemas.limits import (
     MAX_ATTEMPTS,
     MAX_DEADLINE_S,
     MAX_DELAY_S,
+    MAX_OUTPUT_TOKENS,
     MAX_TOTAL_TOKENS,
     NAME_PATTERN,
     TASK_PATTERN,
@@ -109,6 +110,8 @@ class JobRequest(Contract):
     """On whose behalf, within the tenant: what budgets, limits and the ledger count by. None: nobody's own."""
     max_total_tokens: Annotated[int, Field(strict=True, ge=0, le=MAX_TOTAL_TOKENS)] | None = None
     """The most tokens, input and output, that all calls of a run may take together; None: no bound of its own."""
+    max_output_tokens: Annotated[int, Field(strict=True, ge=1, le=MAX_OUTPUT_TOKENS)] | None = None
+    """The cap of one answer, thinking included, where it is lower than the route's; None: the route's."""
 
     @property
     def bounded(self) -> bool:

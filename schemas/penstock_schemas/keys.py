@@ -155,6 +155,15 @@ def trail(scope: str) -> str:
     return f"penstock:trail:{scope}"
 
 
+QUOTAS = "penstock:quotas"
+"""Hash: how much tenants and users may enqueue, scope -> JSON."""
+
+
+def quota(scope: str) -> str:
+    """Hash, expiring: what a tenant or a user has taken of its quota, kind -> when that is paid off, ms."""
+    return f"penstock:quota:{scope}"
+
+
 def alerted(window: str) -> str:
     """Set, expiring: the alerts that were told in a window."""
     return f"penstock:alerted:{window}"

@@ -21,6 +21,7 @@ def worker_settings(
     route: Mapping[str, Any] | None = None,
     routes: Mapping[str, Any] | None = None,
     budgets: Mapping[str, Any] | None = None,
+    quotas: Mapping[str, Any] | None = None,
     **worker: Any,
 ) -> Settings:
     """A configuration with one provider, ``openai``, at *base_url*, and one route for all tasks."""
@@ -31,6 +32,7 @@ def worker_settings(
         routes={"default": {"targets": list(targets), **(route or {})}, **(routes or {})},
         worker={"concurrency": 50, **worker},
         budgets=dict(budgets or {}),
+        quotas=dict(quotas or {}),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from arq.connections import RedisSettings
 
+from penstock_schemas.quotas import Quota
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
 from penstock_worker import crash_points
@@ -27,6 +28,7 @@ from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.configured import check_prices, make_budgets, make_costing, make_watch
 from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
+from penstock_worker.quotas import Quotas
 from penstock_worker.reuse.sharing import Sharing
 from penstock_worker.settings import Settings, health_port
 
@@ -45,6 +47,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     costing = make_costing(settings)
     check_prices(map(routes.configured, tasks), costing)
     budgets = make_budgets(settings, tasks, routes, costing)
+    quotas = Quotas({scope: Quota(**own.model_dump()) for scope, own in settings.quotas.items()})
     section, keep = settings.worker, Keep(**settings.ledger.model_dump())
     client = HttpModelClient(PoolSettings(max_connections=section.concurrency))
     reader = Reader(prose=True)
@@ -60,6 +63,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
         tasks=tasks,
         routes=routes,
         keep_dead_s=section.dead_letter_days * 86_400,
+        output_cap=quotas.output_cap,
     )
     worker = Worker(
         source=FairQueues(
@@ -80,7 +84,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     )
     recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
-    telling = asyncio.create_task(store.tell_budgets(), name="penstock-tell-budgets")
+    telling = asyncio.create_task(_tell(store, quotas, batcher), name="penstock-tell")
     try:
         async with present(worker, batcher, [*section.lanes], health_port(section, index)), rolling(batcher, keep):
             await worker.async_run()
@@ -92,3 +96,9 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
         await client.aclose()
         await reader.aclose()
         await redis.aclose()
+
+
+async def _tell(store: AttemptStore, quotas: Quotas, batcher: Batcher) -> None:
+    """Tell producers and other workers what the configuration says of budgets and quotas."""
+    await store.tell_budgets()
+    await quotas.tell(batcher)

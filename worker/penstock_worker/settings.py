@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from penstock_schemas.jobs import Name
+from penstock_schemas.limits import MAX_OUTPUT_TOKENS
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
 from penstock_worker.settings_chunks import RouteChunks
 from penstock_worker.settings_money import BudgetSection, PriceSection, WatchSection
@@ -193,6 +194,15 @@ class LedgerSection(Section):
     """Sums by day."""
 
 
+class QuotaSection(Section):
+    """How much one tenant or user may enqueue, and how long its answers may be; None: no bound."""
+
+    requests_per_min: int | None = Field(default=None, ge=1, le=2**31)
+    tokens_per_min: int | None = Field(default=None, ge=1, le=2**40)
+    request_bytes: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+
+
 class Settings(SharedSettings):
     """The whole configuration: what is shared, and what the worker alone reads."""
 
@@ -208,6 +218,9 @@ class Settings(SharedSettings):
     """``global``, ``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``user:<tenant>/<user>``,
     ``user:<tenant>/*``, ``user:*``, ``task:<name>`` or ``prompt:<name@version>`` -> limits."""
     watch: WatchSection = WatchSection()
+    quotas: dict[str, QuotaSection] = Field(default_factory=dict)
+    """``tenant:<name>``, ``tenant:*`` (each tenant without its own), ``user:<tenant>/<user>``, ``user:<tenant>/*`` or
+    ``user:*`` -> how much may be enqueued."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -41,6 +41,9 @@ MaxCost = Annotated[
 MaxTotalTokens = Annotated[
     int | None, typer.Option("--max-total-tokens", metavar="N", help="the most tokens that a job's calls may take")
 ]
+MaxOutputTokens = Annotated[
+    int | None, typer.Option("--max-output-tokens", metavar="N", help="the cap of one answer, below the route's")
+]
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="on whose behalf, such as ann@example.com")]
 OnFailure = Annotated[
     str | None,
@@ -110,6 +113,7 @@ def _job_options(params: Mapping[str, Any]) -> dict[str, Any]:
         "max_attempts": params.get("max_attempts"),
         "max_cost_usd": params.get("max_cost"),
         "max_total_tokens": params.get("max_total_tokens"),
+        "max_output_tokens": params.get("max_output_tokens"),
         "user": params.get("user"),
         "on_failure": params.get("on_failure"),
         "durability": params.get("durability"),

@@ -1,6 +1,7 @@
 -- include: record
 -- include: queue
 -- include: budget
+-- include: quota
 --[[
 Accept a job: look its idempotency key up, check the bounds on jobs and memory, hold what it may cost at most in every
 budget that refuses jobs it has no room for, write record, queue entry and event.
@@ -19,12 +20,14 @@ ARGV[11] retention, ms             ARGV[12] retention of a dead letter, ms
 ARGV[13] bound on Redis' memory, thousandths of maxmemory
 ARGV[14] user; "" for none
 ARGV[15] the most its calls may cost, nano-USD, -1 for no bound    ARGV[16] the same for tokens
+ARGV[17] the cap of one answer that it asks for, tokens; 0 for none
 
 Returns {1, job id}  accepted, or accepted before under this very id (a repeat changes nothing)
         {0, job id}  the key is known with the same request: the job it names
         {2, job id}  the key is known with another request; nothing written
         {3, open}    as many jobs are open as the bound allows; nothing written
         {5, scope, ms, at, ever}  a budget has no room, for so long, until then (ms); ever 0: it never has; nothing written
+        {6, scope, kind, limit, ms}  over a quota, for so long, -1: for ever; nothing written
         {4, used}    so many thousandths of maxmemory are used, which is over the bound; nothing of the job written
 ]]
 local MEASURED_MS = 10 -- a flood of 100 MB/s goes 1 MB beyond the bound; a look takes 5 us
@@ -74,6 +77,7 @@ if math.abs(now - (counts[2] or 0)) >= MEASURED_MS then
 end
 if used >= tonumber(ARGV[13]) then return {4, used} end
 local user = ARGV[14] ~= "" and ARGV[14] or nil
+local quotas, cap = quotas_of(tenant, user), tonumber(ARGV[17])
 local budgets, hold = budget_rows({tenant = tenant, task = task, user = user}, now, "refuse"), nil
 if #budgets > 0 then
   local cost, tokens = need_of(task, request)
@@ -82,7 +86,12 @@ if #budgets > 0 then
     local never = (full.limit >= 0 and cost > full.limit) or (full.tokens >= 0 and tokens > full.tokens)
     return {5, full.scope, full.ends - now, full.ends, never and 0 or 1}
   end
-  hold = budget_hold_job(budgets, cost, tokens)
+  hold = function() return budget_hold_job(budgets, cost, tokens) end
+end
+if #quotas > 0 then
+  local amounts = {requests_per_min = 1, tokens_per_min = math.ceil(#request / 4) + cap}
+  local over = quota_full(quotas, amounts, {request_bytes = #request, max_output_tokens = cap}, now)
+  if over then return {6, unpack(over)} end
 end
 local due = now + delay_ms
 local state = delay_ms > 0 and "scheduled" or "queued"
@@ -91,7 +100,7 @@ redis.call("HSET", record, "v", 1, "tenant", tenant, "lane", lane, "task", task,
   "attempt", 0, "calls", 0, "created_at", now, "due_at", due,
   "idem_ms", ARGV[10], "keep_ms", ARGV[11], "keep_dead_ms", ARGV[12])
 if user then redis.call("HSET", record, "user", user) end
-if hold then redis.call("HSET", record, "hold", hold) end
+if hold then redis.call("HSET", record, "hold", hold()) end
 if deadline_ms > 0 then
   redis.call("HSET", record, "deadline_ms", deadline_ms, "deadline_at", now + deadline_ms)
 end

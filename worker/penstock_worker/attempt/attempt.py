@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -97,8 +98,13 @@ class NewerVersionError(Exception):
     """The request is of a version that this worker does not know; another may."""
 
 
-def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> Attempt:
-    """The attempt that a claimed record's payload describes.
+def read_attempt(
+    lease: Lease,
+    tasks: dict[str, Task[Any]],
+    routes: Routes,
+    output_cap: Callable[[str, str | None], int | None] = lambda tenant, user: None,
+) -> Attempt:
+    """The attempt that a claimed record's payload describes. *output_cap*: of an answer, by tenant and user.
 
     Raises NewerVersionError, and CorruptRecordError when it cannot be read.
     """
@@ -109,12 +115,13 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> A
         asked = task.input_type.model_validate(request.input)
         run, number = int(run), int(number)
         calls = read_journal(journal, run, number)
+        route = routes.route(request.task, target.decode() or None, key.decode() or lease.job_id, calls.arms())
         return Attempt(
             lease=lease,
             request=request,
             task=task,
             asked=asked,
-            route=routes.route(request.task, target.decode() or None, key.decode() or lease.job_id, calls.arms()),
+            route=_capped(route, request.max_output_tokens, output_cap(request.tenant, request.user)),
             run=run,
             number=number,
             created_at_ms=int(created),
@@ -132,6 +139,11 @@ def read_attempt(lease: Lease, tasks: dict[str, Task[Any]], routes: Routes) -> A
         raise CorruptRecordError(lease.job_id, f"its request does not fit its task ({error.code})") from None
     except (KeyError, ValueError) as error:
         raise CorruptRecordError(lease.job_id, f"{type(error).__name__} in its request or journal") from None
+
+
+def _capped(route: Route, *caps: int | None) -> Route:
+    least = min((cap for cap in caps if cap is not None), default=route.max_output_tokens)
+    return route if least >= route.max_output_tokens else replace(route, max_output_tokens=least)
 
 
 def _read_request(text: bytes) -> JobRequest:

@@ -52,6 +52,8 @@ class Attempts:
     tasks: dict[str, Task[Any]]
     routes: Routes
     keep_dead_s: float
+    output_cap: Callable[[str, str | None], int | None] = lambda tenant, user: None
+    """The cap of an answer by tenant and user; None: none of their own."""
 
     async def __call__(self, ctx: Mapping[Any, Any], lease: Lease) -> None:
         """Work on one claimed job until its lease is released."""
@@ -75,7 +77,7 @@ class Attempts:
 
     async def _attempt(self, lease: Lease) -> None:
         try:
-            attempt = read_attempt(lease, self.tasks, self.routes)
+            attempt = read_attempt(lease, self.tasks, self.routes, self.output_cap)
         except CorruptRecordError as error:
             await self._bury_corrupt(lease, str(error))
             return
