@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
@@ -63,7 +65,26 @@ def connect(url: str, *, max_connections: int, timeout_s: float = TIMEOUT_S, blo
     )
     if not url.startswith("unix:"):
         pool.connection_kwargs["socket_keepalive"] = True
+    mend(pool)
     return Redis.from_pool(pool)
+
+
+def mend(pool: ConnectionPool) -> None:
+    """Let what *pool* makes from now on say ConnectionError also where uvloop says RuntimeError.
+
+    That is what uvloop answers, in place of an OSError, when a connection was closed in the moment of sending.
+    """
+    kind = pool.connection_class
+    if not issubclass(kind, _Mended):
+        pool.connection_class = type(f"Mended{kind.__name__}", (_Mended, kind), {})
+
+
+class _Mended(AbstractConnection):
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError("the connection was closed") from error
 
 
 def check_url(url: str) -> None:

@@ -7,7 +7,7 @@ import uvloop
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 
 from penstock_store.batcher import Batcher
-from penstock_store.connection import is_away
+from penstock_store.connection import connect, is_away, mend
 
 
 class Torn(Connection):
@@ -37,6 +37,25 @@ def test_a_transport_that_uvloop_has_closed_is_a_lost_connection(redis_url: str)
                 await batcher.execute("ECHO", "b")
             assert is_away(lost.value)
             assert await batcher.execute("ECHO", "c") == b"c"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(go())
+
+
+def test_so_it_is_while_a_connection_is_made(redis_url: str) -> None:
+    """Torn in the handshake, before the batcher has it."""
+
+    async def go() -> None:
+        client = connect(redis_url, max_connections=1)
+        client.connection_pool.connection_class = Torn
+        mend(client.connection_pool)
+        async with client:
+            batcher = Batcher(client)
+            Torn.tear = True
+            with pytest.raises(Exception) as lost:  # noqa: PT011  (its kind is what is asked for)
+                await batcher.execute("ECHO", "a")
+            assert is_away(lost.value)
+            assert await batcher.execute("ECHO", "b") == b"b"
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(go())

@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
+from penstock_store.connection import mend
 from penstock_worker.engine import closing
 from penstock_worker.engine.aborts import Aborts
 from penstock_worker.engine.endings import Endings
@@ -169,6 +170,9 @@ class Worker(arq.worker.Worker):
                 default_queue_name=self.queue_name,
                 expires_extra_ms=self.expires_extra_ms,
             )
+            await self._pool.connection_pool.disconnect()
+            self._pool.connection_pool.reset()
+            mend(self._pool.connection_pool)
         logger.info("Starting worker for %d functions: %s", len(self.functions), ", ".join(self.functions))
         await log_redis_info(self.pool, logger.info)
         await self.server.at_start(self.pool)
