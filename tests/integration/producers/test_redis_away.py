@@ -109,7 +109,7 @@ async def test_thousands_are_refused_as_fast_as_one(proxy: TcpProxy, far: Produc
     before = await dump(redis)
     proxy.freeze()
     with pytest.raises(EnqueueManyError) as refusal:
-        async with asyncio.timeout(BOUND_S + 2 * SLACK_S):
+        async with asyncio.timeout(10 * BOUND_S):  # one after the other they would take hours
             await far.enqueue_many([Summarize(text=str(n)) for n in range(5_000)])
     assert refusal.value.jobs == [None] * 5_000
     assert {type(error) for error in refusal.value.errors.values()} == {UnavailableError}
