@@ -20,6 +20,9 @@ class JobOptions(TypedDict, total=False):
 
     lane: Lane | Literal["interactive", "standard", "bulk"]
     """Class of urgency; ``standard`` if left out."""
+    priority: int
+    """Which of the tenant's due jobs in the lane goes first: from 0 to 9, the higher first, until a lower one has
+    waited an hour longer for each step between them; 4 if left out."""
     delay_s: float
     """Seconds before which it is not started; 0 if left out, at most 30 days."""
     deadline_s: float

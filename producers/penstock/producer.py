@@ -281,7 +281,11 @@ class Producer:
         """KEYS and ARGV of an enqueue, under a new job id: sent again, they mean the same job."""
         job_id, envelope, keep = secrets.token_hex(16), checked.envelope, self._retention
         return (
-            [keys.record(job_id), keys.idempotency(self.tenant, digest(key)) if key else ""],
+            [
+                keys.record(job_id),
+                keys.idempotency(self.tenant, digest(key)) if key else "",
+                keys.queue(envelope.lane, self.tenant, envelope.priority),
+            ],
             [
                 job_id,
                 checked.body,

@@ -129,6 +129,7 @@ def _status_fields(job_id: str, row: Row) -> dict[str, Any]:
         "attempts": int(row[b"attempt"]),
         "result": orjson.loads(row[b"result"]) if b"result" in row else None,
         "failure": orjson.loads(row[b"failure"]) if b"failure" in row else None,
+        **({"priority": int(row[b"priority"])} if b"priority" in row else {}),
         **text,
         **numbers,
         **moments,

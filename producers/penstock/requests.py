@@ -21,7 +21,7 @@ from penstock_schemas.errors import (
     TooDeepError,
 )
 from penstock_schemas.jobs import ALWAYS_WRITTEN, JobRequest
-from penstock_schemas.limits import Limits
+from penstock_schemas.limits import DEFAULT_PRIORITY, Limits
 from penstock_schemas.results import nanousd
 from penstock_schemas.strict_json import StrictJsonError, canonical, check_depth, check_value, loads_strict
 from penstock_schemas.tasks import Extract, TaskInput, task_input
@@ -38,6 +38,8 @@ class Envelope:
     """The part of a request that does not depend on the task, checked; one serves many requests."""
 
     lane: str
+    priority: int | None
+    """None for the default."""
     delay_s: float
     deadline_s: float | None
     user: str | None
@@ -77,6 +79,7 @@ def check_options(tenant: str, options: Mapping[str, Any]) -> Envelope:
     bounds = _or_unbounded(request.max_cost_nanousd), _or_unbounded(request.max_total_tokens)
     return Envelope(
         lane=request.lane.value,
+        priority=None if request.priority == DEFAULT_PRIORITY else request.priority,
         delay_s=request.delay_s,
         deadline_s=request.deadline_s,
         user=request.user,

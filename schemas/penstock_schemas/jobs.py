@@ -8,10 +8,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from penstock_schemas.limits import (
+    DEFAULT_PRIORITY,
     MAX_ATTEMPTS,
     MAX_DEADLINE_S,
     MAX_DELAY_S,
     MAX_OUTPUT_TOKENS,
+    MAX_PRIORITY,
     MAX_TOTAL_TOKENS,
     NAME_PATTERN,
     TASK_PATTERN,
@@ -106,6 +108,9 @@ class JobRequest(Contract):
     """Publish the answer's text as it comes, as events."""
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=32)] = Field(default_factory=dict)
     """The caller's own notes, given back as they are."""
+    priority: Annotated[int, Field(strict=True, ge=0, le=MAX_PRIORITY)] = DEFAULT_PRIORITY
+    """Which of the tenant's due jobs in this lane goes first: the higher, until a lower one has waited an hour longer
+    for each step between them. As in AMQP 1.0 and JMS, from 0 to 9, and 4 unless said otherwise."""
     user: User | None = None
     """On whose behalf, within the tenant: what budgets, limits and the ledger count by. None: nobody's own."""
     max_total_tokens: Annotated[int, Field(strict=True, ge=0, le=MAX_TOTAL_TOKENS)] | None = None
@@ -126,6 +131,8 @@ class JobStatus(Contract):
     task: str
     tenant: str
     lane: Lane
+    priority: int = DEFAULT_PRIORITY
+    """From 0 to 9; the higher goes first."""
     state: JobState
     run: int
     """1 for the first run, one more for each replay."""

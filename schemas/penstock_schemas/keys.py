@@ -38,9 +38,22 @@ def suspect(job_id: str) -> str:
     return f"penstock:suspect:{job_id}"
 
 
-def queue(lane: str, tenant: str) -> str:
-    """Sorted set: job id -> time from which it may run, ms. A running job's score is its lease's end."""
-    return f"penstock:q:{lane}:{tenant}"
+def queue(lane: str, tenant: str, priority: int | None = None) -> str:
+    """Sorted set: job id -> time from which it may run, ms. A running job's score is its lease's end.
+
+    Jobs of a *priority* that is not the default (None) have such a set of their own, a level of the queue.
+    """
+    base = f"penstock:q:{lane}:{tenant}"
+    return base if priority is None else level(base, priority)
+
+
+def level(queue_key: str, priority: int) -> str:
+    """Sorted set: the level of a tenant's queue for a priority that is not the default."""
+    return f"{queue_key}:p{priority}"
+
+
+PRIORITIES = "penstock:priorities"
+"""Hash: ``<lane>:<tenant>`` -> the priorities, as digits, other than the default that jobs of that queue have."""
 
 
 def running(queue_key: str) -> str:

@@ -19,6 +19,8 @@ which stand between the parts of a key's name."""
 
 TASK_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
+MAX_PRIORITY = 9
+DEFAULT_PRIORITY = 4
 MAX_ATTEMPTS = 20
 MAX_DEADLINE_S = 30 * 86_400
 MAX_DELAY_S = 30 * 86_400

@@ -19,7 +19,7 @@ WAITING = ("queued", "scheduled", "running")
 
 # What may stay for ever; any other key needs a time to live.
 STANDING = re.compile(
-    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused|generation|audit|prices|doubts|rolled"
+    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused|generation|audit|prices|doubts|rolled|priorities"
     r"|(ring|wait|budget|breaker|gate):.+)|arq:abort"
 )
 # What a token costs, in nano-USD, as the provider of the drills' only model publishes it.

@@ -242,7 +242,12 @@ async def _lane(link: Link, lane: str, now_ms: int) -> tuple[int, float, bool]:
     tenants: set[str] = set()
     for key in (keys.ring(lane), keys.wait(lane)):
         tenants |= {name.decode() for name in await link.execute("ZRANGE", key, 0, _TENANTS_LOOKED_AT - 1)}
-    looked_at = [keys.queue(lane, tenant) for tenant in sorted(tenants)]
+    levels = pairs(await link.execute("HGETALL", keys.PRIORITIES))
+    looked_at = [
+        keys.queue(lane, tenant, priority)
+        for tenant in sorted(tenants)
+        for priority in (None, *map(int, levels.get(f"{lane}:{tenant}".encode(), b"").decode()))
+    ]
     due = await asyncio.gather(*(link.execute("ZCOUNT", key, "-inf", now_ms) for key in looked_at))
     heads = await asyncio.gather(*(link.execute("ZRANGE", key, 0, 0, "WITHSCORES") for key in looked_at))
     firsts = [float(head[1]) for head in heads if head]

@@ -31,6 +31,7 @@ from penstock.cli.task_options import (
     Metadata,
     MultiLabel,
     OnFailure,
+    Priority,
     Schema,
     Style,
     TaskName,
@@ -66,6 +67,7 @@ def run(
         str | None, typer.Option("--wait", metavar="TIME", help="wait at most so long, such as 2m; the job goes on")
     ] = None,
     lane: LaneOption = "interactive",
+    priority: Priority = None,
     deadline: Deadline = None,
     max_attempts: MaxAttempts = None,
     max_cost: MaxCost = None,

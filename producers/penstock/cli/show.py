@@ -67,6 +67,7 @@ def print_status(out: Output, status: JobStatus) -> None:
             ("task", status.task),
             ("tenant", status.tenant),
             ("lane", status.lane.value),
+            ("priority", str(status.priority)),
             ("run", str(status.run)),
             ("attempts", str(status.attempts)),
             ("calls", str(status.calls)),

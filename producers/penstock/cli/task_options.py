@@ -31,6 +31,9 @@ Schema = Annotated[str | None, typer.Option("--schema", metavar="FILE", help="ex
 Instructions = Annotated[str | None, typer.Option("--instructions", metavar="TEXT", help="extract: what to mind")]
 
 LaneOption = Annotated[str | None, typer.Option("--lane", metavar="LANE", help="interactive, standard or bulk")]
+Priority = Annotated[
+    int | None, typer.Option("--priority", metavar="N", help="0 to 9, the higher goes first; 4 if left out")
+]
 Deadline = Annotated[
     str | None, typer.Option("--deadline", metavar="TIME", help="after which nobody wants the answer, such as 2m")
 ]
@@ -109,6 +112,7 @@ def asked_of(task: str, params: Mapping[str, Any]) -> Asked:
 def _job_options(params: Mapping[str, Any]) -> dict[str, Any]:
     options = {
         "lane": params.get("lane"),
+        "priority": params.get("priority"),
         "deadline_s": duration_s(params["deadline"]) if params.get("deadline") else None,
         "max_attempts": params.get("max_attempts"),
         "max_cost_usd": params.get("max_cost"),

@@ -11,6 +11,7 @@ hash that is read for the number of open jobs anyway.
 
 KEYS[1] record
 KEYS[2] idempotency key, or "" for none
+KEYS[3] queue, or its level for the job's priority
 ARGV[1] job id    ARGV[2] request, JSON     ARGV[3] fingerprint of the request
 ARGV[4] tenant    ARGV[5] lane    ARGV[6] task
 ARGV[7] delay, ms                  ARGV[8] deadline, ms from now; 0 for none
@@ -53,7 +54,7 @@ local function need_of(task, request)
   return cost, tokens
 end
 
-local record, idem = KEYS[1], KEYS[2]
+local record, idem, queue = KEYS[1], KEYS[2], KEYS[3]
 local job_id, request, fingerprint, tenant, lane, task = unpack(ARGV, 1, 6)
 local delay_ms, deadline_ms, bound = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
@@ -101,6 +102,8 @@ redis.call("HSET", record, "v", 1, "tenant", tenant, "lane", lane, "task", task,
   "idem_ms", ARGV[10], "keep_ms", ARGV[11], "keep_dead_ms", ARGV[12])
 if user then redis.call("HSET", record, "user", user) end
 if hold then redis.call("HSET", record, "hold", hold()) end
+local _, _, priority = queue_parts(queue)
+if priority ~= "" then redis.call("HSET", record, "priority", priority) end
 if deadline_ms > 0 then
   redis.call("HSET", record, "deadline_ms", deadline_ms, "deadline_at", now + deadline_ms)
 end
@@ -109,6 +112,6 @@ if idem ~= "" then
   redis.call("SET", idem, job_id .. " " .. fingerprint)
 end
 redis.call("HINCRBY", KEY.COUNTS, "open", 1)
-queue_put(queue_of(lane, tenant), KEY.ring .. lane, KEY.wait .. lane, tenant, job_id, due, now)
+queue_put(queue, KEY.ring .. lane, KEY.wait .. lane, tenant, job_id, due, now)
 tell_state(job_id, tenant, task, 1, false, state, now, "{}")
 return {1, job_id}

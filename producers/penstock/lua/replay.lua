@@ -33,8 +33,9 @@ end
 
 local function replay(job_id, asked_run)
   local at = keys_of(job_id)
-  local v, tenant, lane, task, state, run, idem, deadline_ms, result, failure, by = unpack(redis.call("HMGET", at.record,
-    "v", "tenant", "lane", "task", "state", "run", "idem", "deadline_ms", "result", "failure", "replayed_by"))
+  local v, tenant, lane, task, state, run, idem, deadline_ms, result, failure, by, priority = unpack(
+    redis.call("HMGET", at.record, "v", "tenant", "lane", "task", "state", "run", "idem", "deadline_ms", "result",
+      "failure", "replayed_by", "priority"))
   if not tenant or (tenant_of_all ~= "" and tenant ~= tenant_of_all) then return {-1} end
   if (tonumber(v) or 0) > tonumber(version) then return {-3} end
   if by == action then return {1, tonumber(run)} end
@@ -56,7 +57,7 @@ local function replay(job_id, asked_run)
   if deadline_ms then redis.call("HSET", at.record, "deadline_at", now + deadline_ms) end
   redis.call("ZREM", KEY.state_index .. state, job_id)
   redis.call("HINCRBY", KEY.COUNTS, "open", 1)
-  queue_put(queue_of(lane, tenant), KEY.ring .. lane, KEY.wait .. lane, tenant, job_id, now, now)
+  queue_put(queue_of(lane, tenant, priority), KEY.ring .. lane, KEY.wait .. lane, tenant, job_id, now, now)
   tell_state(job_id, tenant, task, run, false, "queued", now, "{}")
   return {1, run}, job_id
 end

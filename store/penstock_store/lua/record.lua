@@ -3,7 +3,7 @@ Include: a job's record, and what every change of it shares.
 
 The record is a hash of short values: v, tenant, lane, task, state, run, attempt, calls, created_at, due_at,
 idem_ms, keep_ms, keep_dead_ms; where they apply started_at, ended_at, deadline_at, deadline_ms, idem (a key),
-target, user, hold (what budgets hold for it: the include "budget"), place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel, called (what
+priority (if not the default), target, user, hold (what budgets hold for it: the include "budget"), place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel, called (what
 it is about to wait for is there),
 cost_nanousd, uncertain_nanousd, replayed_by (an action's id); and at the end result or failure, as JSON. All times
 are ms.
@@ -21,8 +21,10 @@ local function keys_of(job_id)
     events = KEY.events .. job_id, parts = KEY.parts .. job_id}
 end
 
-local function queue_of(lane, tenant)
-  return KEY.queue .. lane .. ":" .. tenant
+-- The queue of a job; priority as in its record: false for the default.
+local function queue_of(lane, tenant, priority)
+  local queue = KEY.queue .. lane .. ":" .. tenant
+  return priority and queue .. KEY.level .. priority or queue
 end
 
 -- Append an event to the job's stream and ring those who listen to it: the message is the event's type.

@@ -41,9 +41,11 @@ class Queues:
         self.redis = redis
         self.batcher = Batcher(redis)
 
-    async def put(self, lane: str, tenant: str, ids: Iterable[str], *, in_ms: int = 0) -> None:
+    async def put(
+        self, lane: str, tenant: str, ids: Iterable[str], *, in_ms: int = 0, priority: int | None = None
+    ) -> None:
         """Queue jobs, as a producer does."""
-        names = [keys.queue(lane, tenant), keys.ring(lane), keys.wait(lane), str(in_ms)]
+        names = [keys.queue(lane, tenant, priority), keys.ring(lane), keys.wait(lane), str(in_ms)]
         await self.batcher.call(PUT, names, [tenant, *ids])
 
     async def claim(self, slots: int, *, lease_s: float = 10, idle: bool = True, **source: Any) -> list[Lease]:
@@ -70,7 +72,7 @@ class Queues:
         async for key in self.redis.scan_iter(match=keys.queue("*", "*"), _type="zset"):
             if key.endswith(b":running"):
                 continue
-            _, _, lane, tenant = key.decode().split(":")
+            _, _, lane, tenant, *_ = key.decode().split(":")
             if await self.redis.zscore(keys.ring(lane), tenant) is not None:
                 continue
             first = (await self.redis.zrange(key, 0, 0, withscores=True))[0][1]
@@ -197,6 +199,59 @@ async def test_what_is_paused_is_left_and_not_lost(queues: Queues, redis: Redis,
     await redis.zadd(keys.wait("standard"), {"acme": 0}, xx=True)  # a second passes
     leases = await queues.claim(5)
     assert [lease.job_try for lease in leases] == [1, 1, 1]
+
+
+HOUR_MS = 3_600_000
+
+
+async def test_the_higher_priority_goes_first(queues: Queues, redis: Redis) -> None:
+    """Within a tenant's queue, and among equals by time; once its jobs are gone, a level is forgotten."""
+    await queues.put("standard", "acme", ["d1", "d2"])
+    await queues.put("standard", "acme", ["low"], priority=0)
+    await queues.put("standard", "acme", ["h1", "h2"], priority=9)
+    leases = await queues.claim(9)
+    assert [lease.job_id for lease in leases] == ["h1", "h2", "d1", "d2", "low"]
+    assert [(lease.lane, lease.tenant) for lease in leases] == [("standard", "acme")] * 5
+    assert await redis.zcard(keys.running(keys.queue("standard", "acme"))) == 5
+    await queues.end_all(leases)
+    assert await redis.zcard(keys.running(keys.queue("standard", "acme"))) == 0
+    await queues.put("standard", "acme", ["next"])
+    assert [lease.job_id for lease in await queues.claim(9)] == ["next"]
+    assert await redis.exists(keys.PRIORITIES) == 0
+
+
+async def test_an_hour_of_waiting_outweighs_a_step_of_priority(queues: Queues) -> None:
+    """So nothing waits for ever behind what is more urgent."""
+    await queues.put("standard", "acme", ["old"], in_ms=-HOUR_MS - 10_000)
+    await queues.put("standard", "acme", ["older and lower"], in_ms=-3 * HOUR_MS - 10_000, priority=3)
+    await queues.put("standard", "acme", ["fresh"], priority=5)
+    assert [lease.job_id for lease in await queues.claim(3)] == ["older and lower", "old", "fresh"]
+
+
+async def test_priority_makes_no_job_due_before_its_time(queues: Queues, redis: Redis) -> None:
+    """A deferred job waits, however urgent; it is the tenant's next all the same, and keeps its place when moved."""
+    await queues.put("standard", "acme", ["urgent"], in_ms=60_000, priority=9)
+    await queues.put("standard", "acme", ["later"], in_ms=90_000)
+    claim = await queues.claimed(5)
+    assert claim.leases == []
+    assert claim.next_due_s is not None and 59 < claim.next_due_s <= 60
+    await queues.put("standard", "acme", ["now"], priority=0)
+    (lease,) = await queues.claim(5)
+    assert lease.job_id == "now"
+    await queues.put("standard", "acme", ["default"])
+    due_ms = (await redis.time())[0] * 1000
+    names = [lease.queue, keys.ring("standard"), keys.wait("standard")]
+    await queues.batcher.call(MOVE, names, ["acme", "now", due_ms])
+    assert [lease.job_id for lease in await queues.claim(5)] == ["default", "now"]
+    assert await queues.is_consistent()
+
+
+async def test_a_tenant_is_not_served_more_for_its_priorities(queues: Queues) -> None:
+    """They order its own jobs; between tenants the shares stay what they are."""
+    await queues.put("standard", "loud", ids("loud", 20), priority=9)
+    await queues.put("standard", "calm", ids("calm", 20))
+    taken = Counter(lease.tenant for lease in await queues.claim(10))
+    assert taken == {"loud": 5, "calm": 5}
 
 
 @pytest.mark.parametrize("what", ["lane:standard", "tenant:acme"])

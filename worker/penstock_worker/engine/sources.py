@@ -159,7 +159,7 @@ def _read_lease(job: list[Any], trusted_until: float) -> Lease:
         raw_id=job_id,
     )
     if lease.queue.startswith(_QUEUES):
-        lease.lane, lease.tenant = lease.queue[len(_QUEUES) :].split(":", 1)
+        lease.lane, lease.tenant = lease.queue[len(_QUEUES) :].split(":")[:2]
     if abort_ms:
         lease.abort_asked_ms = int(float(abort_ms))
     if corrupt:

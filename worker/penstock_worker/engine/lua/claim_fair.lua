@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 --[[
 Lease due jobs of many tenants' queues, fairly: job by job the lane with the least virtual time among those that
-have work, in it the tenant with the least, of that tenant the earliest due job. O(log n) for each.
+have work, in it the tenant with the least, of that tenant the due job that has waited longest, where each step of
+priority counts as STEP_MS of waiting. O(log n) for each.
 
 Between lanes it is start-time fair queueing (Goyal, Vin, Cheng 1996): a lane starts at the later of its own
 finish and the virtual time of the last start, so that one that was idle is owed nothing.
@@ -22,12 +23,14 @@ Returns as claim.lua; in place of the jobs left: 1 when due work was left, 0 whe
 
 local LANES, PAUSED = KEYS[1], KEYS[2]
 local PROMOTED, CHECK_MS, SKIPPED, OVERDUE = 100, 1000, 100, 100
+local STEP_MS, DEFAULT_PRIORITY = 3600000, 4
 local worker = claimer()
 local cap, tenants = tonumber(ARGV[7]), cjson.decode(ARGV[8])
 local lanes, first_named = {}, 10 + 2 * ARGV[9]
 local time = redis.call("TIME")
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local jobs, next_ms, overdue = {}, -1, {}
+local has_levels = redis.call("EXISTS", KEY.PRIORITIES) == 1
 
 local function sooner(at_ms)
   at_ms = tonumber(at_ms)
@@ -61,23 +64,74 @@ local function at_cap(tenant)
   return running >= most
 end
 
--- The jobs of a queue whose leases have run out, in order, each with its score. Looked up once for each queue.
-local function overdue_of(queue)
-  local found = overdue[queue]
+-- The levels of a tenant's queue that are not empty: priority -> key. Those that have become empty are forgotten.
+local function levels_of(lane, tenant)
+  if not has_levels then return {} end
+  local name, left, levels = lane.name .. ":" .. tenant, "", {}
+  local known = redis.call("HGET", KEY.PRIORITIES, name) or ""
+  for priority in string.gmatch(known, "%d") do
+    local level = lane.queue .. tenant .. KEY.level .. priority
+    if redis.call("EXISTS", level) == 1 then left, levels[priority] = left .. priority, level end
+  end
+  if left == "" then redis.call("HDEL", KEY.PRIORITIES, name)
+  elseif left ~= known then redis.call("HSET", KEY.PRIORITIES, name, left) end
+  return levels
+end
+
+-- The queue or level that a job of a tenant is in, and its score; nil when it is in none.
+local function place_of(lane, tenant, job_id)
+  local queue = lane.queue .. tenant
+  local score = redis.call("ZSCORE", queue, job_id)
+  if score then return queue, tonumber(score) end
+  for _, level in pairs(levels_of(lane, tenant)) do
+    score = redis.call("ZSCORE", level, job_id)
+    if score then return level, tonumber(score) end
+  end
+end
+
+-- The jobs of a tenant whose leases have run out, in order, each with its queue and score. Looked up once for each.
+local function overdue_of(lane, tenant)
+  local running = lane.queue .. tenant .. KEY.running
+  local found = overdue[running]
   if found then return found end
   found = {}
-  local running = queue .. KEY.running
-  local ids = redis.call("ZRANGE", running, "-inf", now_ms, "BYSCORE", "LIMIT", 0, OVERDUE)
-  for _, job_id in ipairs(ids) do
-    local score = redis.call("ZSCORE", queue, job_id)
-    if not score then
+  for _, job_id in ipairs(redis.call("ZRANGE", running, "-inf", now_ms, "BYSCORE", "LIMIT", 0, OVERDUE)) do
+    local queue, score = place_of(lane, tenant, job_id)
+    if not queue then
       redis.call("ZREM", running, job_id)
-    elseif tonumber(score) <= now_ms then
-      found[#found + 1] = { job_id, score }
+    elseif score <= now_ms then
+      found[#found + 1] = { queue, job_id, score }
     end
   end
-  overdue[queue] = found
+  overdue[running] = found
   return found
+end
+
+-- The first job of a queue that is due, and its score; else nil, and when the first will be, nil when there is none.
+local function due_head(queue)
+  local head = redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
+  local at_ms = tonumber(head[2])
+  if at_ms and at_ms <= now_ms then return head[1], at_ms end
+  return nil, at_ms
+end
+
+-- The job of a tenant to take next: its queue or level, its id, its score. Else nil, nil, and when there will be one.
+local function next_job(lane, tenant)
+  local first = table.remove(overdue_of(lane, tenant), 1)
+  if first then return unpack(first) end
+  local queue = lane.queue .. tenant
+  local job_id, score = due_head(queue)
+  local best, best_ms, soonest = job_id and queue, score, score
+  for priority, level in pairs(levels_of(lane, tenant)) do
+    local other, other_ms = due_head(level)
+    soonest = math.min(soonest or other_ms, other_ms)
+    local waits_since = other_ms - (priority - DEFAULT_PRIORITY) * STEP_MS
+    if other and (not best or waits_since < best_ms) then
+      best, best_ms, job_id, score = level, waits_since, other, other_ms
+    end
+  end
+  if best then return best, job_id, score end
+  return nil, nil, soonest
 end
 
 local function leave(lane, tenant, until_ms)
@@ -87,17 +141,16 @@ end
 
 -- One turn of the lane's next tenant. Returns the job, if one was taken, and the weight of its tenant.
 local function turn(lane, tenant)
-  local queue = lane.queue .. tenant
   if redis.call("SISMEMBER", PAUSED, "tenant:" .. tenant) == 1 or at_cap(tenant) then
     leave(lane, tenant, now_ms + CHECK_MS)
     return nil
   end
-  local head = table.remove(overdue_of(queue), 1) or redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
-  if not head[1] or tonumber(head[2]) > now_ms then
-    leave(lane, tenant, head[2])
+  local queue, job_id, score = next_job(lane, tenant)
+  if not queue then
+    leave(lane, tenant, score)
     return nil
   end
-  return take(worker, queue, head[1], head[2], now_ms), tenants[tenant] and tenants[tenant].weight or 1
+  return take(worker, queue, job_id, score, now_ms), tenants[tenant] and tenants[tenant].weight or 1
 end
 
 -- The lane to serve next and the virtual time of its start; nil when none has work.

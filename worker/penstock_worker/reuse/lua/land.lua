@@ -24,11 +24,11 @@ local called = redis.call("ZRANGE", waiting, 0, answer == "" and 0 or -1)
 -- One that waits is made due. One that is still on its way to its queue, see "reschedule", is told not to wait there.
 local function call(waiter)
   local record = KEY.record .. waiter
-  local state, lane, tenant = unpack(redis.call("HMGET", record, "state", "lane", "tenant"))
+  local state, lane, tenant, priority = unpack(redis.call("HMGET", record, "state", "lane", "tenant", "priority"))
   if state == "running" then redis.call("HSET", record, "called", 1) end
   if state ~= "scheduled" then return end
   redis.call("HSET", record, "due_at", now)
-  queue_put(queue_of(lane, tenant), KEY.ring .. lane, KEY.wait .. lane, tenant, waiter, now, now)
+  queue_put(queue_of(lane, tenant, priority), KEY.ring .. lane, KEY.wait .. lane, tenant, waiter, now, now)
 end
 
 for _, waiter in ipairs(called) do call(waiter) end
