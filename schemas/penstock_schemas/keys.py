@@ -197,6 +197,11 @@ def gate(target: str) -> str:
     return f"penstock:gate:{target}"
 
 
+def tokens(target: str) -> str:
+    """Hash, expiring: kind and size of a text -> how many tokens a byte of such a text is at most, as learned."""
+    return f"penstock:tokens:{target}"
+
+
 def slots(target: str) -> str:
     """Sorted set: calls in flight to a target whose number is limited -> when the slot is free again anyway, ms."""
     return f"penstock:slots:{target}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
 from penstock_worker.quotas import Quotas
 from penstock_worker.reuse.sharing import Sharing
+from penstock_worker.routing.exchange import Exchange
 from penstock_worker.settings import Settings, health_port
 
 log = structlog.get_logger("penstock.worker")
@@ -85,12 +87,15 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
     telling = asyncio.create_task(_tell(store, quotas, batcher), name="penstock-tell")
+    exchange = Exchange(batcher, asker.caller.tokens, routes.targets, partial(setattr, worker, "concern"))
+    exchanging = asyncio.create_task(exchange.run(), name="penstock-exchange")
     try:
         async with present(worker, batcher, [*section.lanes], health_port(section, index)), rolling(batcher, keep):
             await worker.async_run()
     except asyncio.CancelledError:
         log.info("worker_stopped")
     finally:
+        exchanging.cancel()
         telling.cancel()
         await worker.close()
         await client.aclose()

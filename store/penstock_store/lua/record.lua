@@ -3,7 +3,8 @@ Include: a job's record, and what every change of it shares.
 
 The record is a hash of short values: v, tenant, lane, task, state, run, attempt, calls, created_at, due_at,
 idem_ms, keep_ms, keep_dead_ms; where they apply started_at, ended_at, deadline_at, deadline_ms, idem (a key),
-priority (if not the default), target, user, hold (what budgets hold for it: the include "budget"), place (its turn in the line of a target), excused:<run> (failed probes that cost nothing), cancel, called (what
+priority (if not the default), target, user, hold (what budgets hold for it: the include "budget"), place (its turn in the line of a target), excused:<run> (calls that cost nothing, being probes
+or turned away unread), cancel, called (what
 it is about to wait for is there),
 cost_nanousd, uncertain_nanousd, replayed_by (an action's id); and at the end result or failure, as JSON. All times
 are ms.

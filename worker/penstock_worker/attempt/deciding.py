@@ -24,7 +24,7 @@ NO_TARGET = "No target of the route is for this job."
 TURNED_AWAY = frozenset({"throttled", "auth_failed", "quota_exhausted", "model_not_found"})
 """Codes of calls that a provider did not look at; they cost nothing."""
 
-_NOT_ASKED = frozenset({"over_budget", "unknown_price", "budget_exceeded"})
+_NOT_ASKED = frozenset({"over_budget", "unknown_price", "budget_exceeded", "cost_breaker_open", "input_too_long"})
 _PROBES = 20
 
 

@@ -72,7 +72,7 @@ def _why_not(worker: Worker, contact_age_s: float | None) -> str | None:
         return "redis is away"
     if worker.server.complaint is not None:
         return f"redis maxmemory-policy {worker.server.complaint}"
-    return None
+    return worker.concern
 
 
 @contextlib.asynccontextmanager

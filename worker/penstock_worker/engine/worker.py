@@ -104,6 +104,8 @@ class Worker(arq.worker.Worker):
         """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
         self.idle = Idle()
         self.server = ServerCheck()
+        self.concern: str | None = None
+        """Why it is not well though it works on, set by who runs it; it is then not ready."""
         self.heartbeat: Heartbeat | None = None
         self.health_written = b""
         self.serving: asyncio.Task[None] | None = None

@@ -31,7 +31,7 @@ _ANSWERS = (
     "validation_failed",
 )
 _CLOSED = ("gate_closed", "breaker_open", "account_closed", "limit_reached")
-_MONEY = ("over_budget", "unknown_price", "budget_exceeded")
+_MONEY = ("over_budget", "unknown_price", "budget_exceeded", "cost_breaker_open")
 
 
 def _codes(base: type[CallError]) -> frozenset[str]:

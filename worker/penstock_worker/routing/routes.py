@@ -90,6 +90,11 @@ class Routes:
             raise ConfigurationError(f"routes.{task}", "is missing, and there is no routes.default")
         return route
 
+    @property
+    def targets(self) -> Iterable[str]:
+        """The names of all targets that are configured."""
+        return self._targets.keys()
+
     def route(self, task: str, target: str | None = None, key: str = "", made_in: Iterable[str | None] = ()) -> Route:
         """The task's route, or the default one; with *target*, that target alone, in no experiment.
 
