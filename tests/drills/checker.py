@@ -19,7 +19,8 @@ WAITING = ("queued", "scheduled", "running")
 
 # What may stay for ever; any other key needs a time to live.
 STANDING = re.compile(
-    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused|generation|audit|prices|doubts|rolled|priorities"
+    r"penstock:(events|ledger|counts|dead|degraded|lanes|paused|generation|audit|prices|doubts|rolled"
+    r"|priorities|budgets|quotas|deaths"
     r"|(ring|wait|budget|breaker|gate):.+)|arq:abort"
 )
 # What a token costs, in nano-USD, as the provider of the drills' only model publishes it.
@@ -123,6 +124,8 @@ def nothing_of_an_ended_job_is_live(at: Snapshot) -> Iterator[str]:
     for prefix in LIVE:
         for job_id, _ in at.named(prefix):
             yield f"{prefix}{job_id} is left"
+    for job_id in at.values.get("penstock:deaths", {}):
+        yield f"{job_id} is left among the deaths"
     for queue, members in at.named("penstock:q:"):
         for job_id in members:
             yield f"{job_id} is left in the queue {queue}"

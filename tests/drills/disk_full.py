@@ -5,12 +5,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import redis
+
 from penstock import Producer, Summarize, UnavailableError
+from penstock_store.server import RedisServer, RedisServerError
 from tests.drills import kit
 from tests.drills.stage import Stage, stage
 from tests.drills.verdict import Verdict
@@ -18,6 +22,7 @@ from tests.support.worker_processes import worker_argv, write_config
 
 _DISK = "3m"
 _FILLER = "filler"
+_RESTART_AFTER_S = 0.5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,15 +33,23 @@ def disk_full(verdict: Verdict, options: kit.Options) -> None:
     if not _may_mount():
         verdict.skip("a small disk cannot be mounted here: it takes root, and the right to mount")
         return
-    full_s = options.pick(3.0, 20.0)
+    for fsync in ("everysec", "always"):
+        full(verdict, fsync, options.pick(3.0, 20.0))
+
+
+def full(verdict: Verdict, fsync: str, full_s: float) -> None:
+    """With ``always`` the server ends when it cannot write; its supervisor starts it again, for as long as it takes."""
     with ExitStack() as stack:
         here = stack.enter_context(stage(_argv, workers=3, disk=_small_disk))
         for child in here.workers.started:
             child.wait_event("worker_started", timeout_s=30)
+        with here.redis() as client:
+            client.config_set("appendfsync", fsync)
+        deaths = stack.enter_context(_kept_alive(here.server, fsync))
         ids = kit.enqueue(here.server.url, 100)
         here.simulator.until(lambda stats: stats.in_flight >= 25)
         _fill(here)
-        accepted, refused_s = asyncio.run(_until_refused(here.server.url))
+        accepted, refused_s, key = asyncio.run(_until_refused(here.server.url))
         calls = here.simulator.stats().requests
         time.sleep(full_s)  # how long the disk is full is the drill's own choice
         begun = here.simulator.stats().requests - calls
@@ -44,21 +57,52 @@ def disk_full(verdict: Verdict, options: kit.Options) -> None:
         room_at = time.monotonic()
         here.simulator.until(lambda stats: stats.requests > calls + begun, timeout_s=30)
         resumed_s = time.monotonic() - room_at
+        accepted.append(asyncio.run(_again(here.server.url, key)))
         kit.wait_quiet(here, 120)
         here.workers.stop()
         ids += accepted
-        verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
-        verdict.at_most("s that a refusal took", round(refused_s, 2), 1.0)
-        verdict.exactly("calls begun while writes were refused", begun, 0)
-        verdict.at_most("s from room to the next call", round(resumed_s, 2), 5.0)
-        verdict.exactly("workers that ended", len(here.workers.ends), 0)
-        verdict.at_most("calls beyond one per job", kit.extra_calls(here), 0)
-        verdict.at_most("attempts charged", kit.charged(here, ids), 0)
+        verdict.exactly(f"{fsync}: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
+        verdict.at_most(f"{fsync}: s that a refusal took", round(refused_s, 2), 1.0)
+        verdict.exactly(f"{fsync}: calls begun while writes were refused", begun, 0)
+        verdict.at_most(f"{fsync}: s from room to the next call", round(resumed_s, 2), 5.0)
+        verdict.exactly(f"{fsync}: workers that ended", len(here.workers.ends), 0)
+        verdict.at_most(f"{fsync}: calls beyond one per job", kit.extra_calls(here), 0)
+        verdict.at_most(f"{fsync}: attempts charged", kit.charged(here, ids), 0)
+        if fsync == "always":
+            verdict.at_least("always: times that the server ended and was started again", len(deaths), 1)
         here.check(verdict, ids)
 
 
+@contextmanager
+def _kept_alive(server: RedisServer, fsync: str) -> Iterator[list[float]]:
+    """Start the server again half a second after it has ended, while the block runs; the moments of its ends.
+
+    As its configuration would say, *fsync* holds from its start on.
+    """
+    ends: list[float] = []
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(_RESTART_AFTER_S):
+            if server.running:
+                continue
+            ends.append(time.monotonic())
+            with suppress(RedisServerError, redis.RedisError):  # there is no room yet
+                server.start()
+                with redis.Redis.from_url(server.url) as client:
+                    client.config_set("appendfsync", fsync)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield ends
+    finally:
+        done.set()
+        thread.join()
+
+
 def _argv(folder: Path, redis_url: str, base_url: str) -> list[str]:
-    return worker_argv(write_config(folder, redis_url, base_url))
+    return worker_argv(write_config(folder, redis_url, base_url, budgets=kit.BUDGETS))
 
 
 def _may_mount() -> bool:
@@ -91,13 +135,20 @@ def _fill(here: Stage) -> None:
             pass
 
 
-async def _until_refused(url: str) -> tuple[list[str], float]:
-    """Enqueue until Redis takes no more; what was accepted, and how long the refusal took."""
+async def _until_refused(url: str) -> tuple[list[str], float, str]:
+    """Enqueue until Redis takes no more; what was accepted, how long the refusal took, and the refused job's key."""
     accepted: list[str] = []
     async with Producer.connect(url, tenant="drill") as producer:
         while True:
-            began = time.monotonic()
+            began, key = time.monotonic(), f"key-{len(accepted)}"
             try:
-                accepted.append((await producer.enqueue(Summarize(text=kit.TEXT.format(len(accepted))))).id)
+                job = await producer.enqueue(Summarize(text=kit.TEXT.format(key)), idempotency_key=key)
+                accepted.append(job.id)
             except UnavailableError:
-                return accepted, time.monotonic() - began
+                return accepted, time.monotonic() - began, key
+
+
+async def _again(url: str, key: str) -> str:
+    """Enqueue what was refused, which a server that ended in the midst of it may have; its id."""
+    async with Producer.connect(url, tenant="drill") as producer:
+        return (await producer.enqueue(Summarize(text=kit.TEXT.format(key)), idempotency_key=key)).id

@@ -15,10 +15,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def storm(verdict: Verdict, options: kit.Options) -> None:
-    jobs, last_s, every_s = options.pick((150, 8.0, 2.0), (1000, 60.0, 2.0))
+    jobs, last_s, every_s = options.pick((120, 6.0, 2.0), (1000, 60.0, 2.0))
     rng = random.Random(1)
     with ExitStack() as stack:
-        here = kit.worker_stage(stack)
+        here = kit.worker_stage(stack, **options.lease)
         watch = stack.enter_context(LeaseWatch(here.server.url))
         ids = kit.enqueue(here.server.url, jobs)
         here.simulator.until(lambda stats: stats.in_flight > 10)
@@ -33,6 +33,9 @@ def storm(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_least("kills", kills, 3)
         verdict.at_most("calls beyond one per job, of those open at a kill", kit.extra_calls(here), kit.lost_ends(here))
         verdict.at_most("attempts charged for deaths", kit.charged(here, ids), 0)
-        verdict.at_most("s from the end of a dead worker's lease to the restart", watch.latest_restart_s(ids), 2.0)
+        lease_s = options.lease["lease_s"]
+        once, again = watch.latest_restarts_s(ids)
+        verdict.at_most("s from a kill to the restart of its jobs", round(lease_s + once, 2), lease_s + kit.SLACK_S)
+        verdict.at_most("s to that of jobs that died twice in a row, which run alone", round(lease_s + again, 2), 60)
         verdict.at_most("s from the last kill to the last end", round(took_s, 1), 120)
         here.check(verdict, ids)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from penstock import JobOptions, Producer, Summarize
+from penstock_simulator.process import SimulatorProcess
 from tests.drills.stage import Stage, stage
 from tests.drills.verdict import Verdict
 from tests.support.wait import wait_until
 from tests.support.worker_processes import worker_argv, write_config
 
-LEASE_S, RECOVERY_S = 10.0, 12.0
+SLACK_S = 2.0
+"""From the end of a dead worker's lease to the next start of its jobs."""
 BUDGETS = {"global": {"day_usd": "1000"}, "tenant:*": {"hour_usd": "1000"}}
 """Never spent, so that whatever a drill does is done to reservations too."""
 TEXT = "Text {}. The mill stands by the river, and its wheel turns day and night. The miller sleeps well."
@@ -28,6 +30,11 @@ class Options:
 
     short: bool
     as_json: bool
+
+    @property
+    def lease(self) -> dict[str, Any]:
+        """A worker's leases: those that it has by default, or shorter ones."""
+        return {"lease_s": 4.0, "heartbeat_s": 1.2} if self.short else {"lease_s": 10.0, "heartbeat_s": 3.0}
 
     def pick(self, short: Any, whole: Any) -> Any:
         """One of two sizes."""
@@ -76,14 +83,15 @@ def wait_quiet(here: Stage, timeout_s: float) -> float:
     return time.monotonic() - began
 
 
-def calls_by_job(here: Stage) -> Counter[str]:
-    """How often the provider was asked, by its own account."""
-    return Counter((call.caller_id or "").split(":")[0] for call in here.simulator.calls())
+def calls_by_job(here: Stage, *others: SimulatorProcess) -> Counter[str]:
+    """How often the providers were asked, by their own accounts."""
+    calls = [call for simulator in (here.simulator, *others) for call in simulator.calls()]
+    return Counter((call.caller_id or "").split(":")[0] for call in calls)
 
 
-def extra_calls(here: Stage) -> int:
+def extra_calls(here: Stage, *others: SimulatorProcess) -> int:
     """Calls beyond one for each job."""
-    return sum(times - 1 for times in calls_by_job(here).values())
+    return sum(times - 1 for times in calls_by_job(here, *others).values())
 
 
 def lost_ends(here: Stage) -> int:

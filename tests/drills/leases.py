@@ -28,21 +28,27 @@ class LeaseWatch:
         self._thread.join()
         self._client.close()
 
-    def latest_restart_s(self, ids: list[str]) -> float:
+    def latest_restarts_s(self, ids: list[str]) -> tuple[float, float]:
         """The longest time between the end of a dead worker's lease and the job's next start; 0 when none died.
 
-        A lease ends at most its length after its worker's death.
+        The second is of jobs that had died twice in a row by then: those wait for a worker to be theirs alone. A lease
+        ends at most its length after its worker's death.
         """
-        return max((late for job_id in ids for late in self._restarts_s(job_id)), default=0.0)
+        found = [restart for job_id in ids for restart in self._restarts_s(job_id)]
+        once, again = ([late_s for deaths, late_s in found if (deaths > 1) == many] for many in (False, True))
+        return max(once, default=0.0), max(again, default=0.0)
 
-    def _restarts_s(self, job_id: str) -> list[float]:
+    def _restarts_s(self, job_id: str) -> list[tuple[int, float]]:
+        """How often it had died in a row, and how late it started again."""
         events = cast("list[tuple[str, dict[str, str]]]", self._client.xrange(f"penstock:events:{job_id}"))
         rows = [(row["type"], int(row["at"])) for _, row in events if row["type"] in ("running", "queued", "scheduled")]
-        found = []
+        found: list[tuple[int, float]] = []
+        deaths = 0
         for (before, _), (after, at) in pairwise(rows):
+            deaths = deaths + 1 if before == after == "running" else 0
             ends = [end for seen, end in self._ends.get(job_id, []) if seen < at]
-            if before == after == "running" and ends:
-                found.append((at - ends[-1]) / 1000)
+            if deaths and ends:
+                found.append((deaths, (at - ends[-1]) / 1000))
         return found
 
     def _watch(self) -> None:

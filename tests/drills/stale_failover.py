@@ -121,7 +121,7 @@ def _replica(stack: ExitStack, here: Stage, turn: int) -> tuple[RedisServer, Tcp
     with redis.Redis.from_url(here.server.url) as primary, redis.Redis.from_url(replica.url) as client:
         primary.config_set("repl-diskless-sync-delay", 0)
         client.replicaof("127.0.0.1", str(link.port))
-        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 20)  # type: ignore[union-attr]
+        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 20)
     return replica, link
 
 

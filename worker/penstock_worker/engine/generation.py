@@ -46,7 +46,13 @@ class Generation:
 
     def look(self, client: redis.Redis) -> Change | None:
         """Leave the next mark; what has changed since the last one, None for nothing. Raises redis-py's errors."""
-        args = [keys.GENERATION, self._mark_key, secrets.token_hex(8), self._marks + 1, round(_KEPT_S * 1000)]
+        args: list[Any] = [
+            keys.GENERATION,
+            self._mark_key,
+            secrets.token_hex(8),
+            self._marks + 1,
+            round(_KEPT_S * 1000),
+        ]
         try:
             reply: Any = client.evalsha(_MARK.sha, 2, *args)
         except NoScriptError:

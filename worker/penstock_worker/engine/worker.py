@@ -173,7 +173,7 @@ class Worker(arq.worker.Worker):
                 expires_extra_ms=self.expires_extra_ms,
             )
             await self._pool.connection_pool.disconnect()
-            self._pool.connection_pool.reset()
+            self._pool.connection_pool.reset()  # type: ignore[no-untyped-call]
             mend(self._pool.connection_pool)
         logger.info("Starting worker for %d functions: %s", len(self.functions), ", ".join(self.functions))
         await log_redis_info(self.pool, logger.info)
