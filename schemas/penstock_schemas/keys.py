@@ -148,6 +148,11 @@ def doubt(call: str) -> str:
     return f"penstock:doubt:{call}"
 
 
+def corrected(call: str) -> str:
+    """String, expiring: that a bill has corrected a call whose charge was in no doubt, once."""
+    return f"penstock:corrected:{call}"
+
+
 AUDIT = "penstock:audit"
 """Stream: what people did by hand (replay, purge, pause, resume): who, when, to which; capped."""
 

@@ -16,6 +16,7 @@ from penstock.cli.explain import explain
 from penstock.cli.letter_lines import usd_text
 from penstock.cli.output import Output
 from penstock.cli.parsing import time_range
+from penstock.cli.reconcile import reconcile
 from penstock.cli.session import Session, run
 from penstock.cli.text import local_time, one_line
 from penstock.costs import COST_KEYS, CostKey, CostLine, CostReport, ledger_length, read_cost_report
@@ -150,3 +151,9 @@ def _time(at: datetime | None, otherwise: str) -> str:
 
 
 add(app, explain, "penstock costs explain 4f1c0a…", "penstock costs explain 4f1c0a… --json | jq '.calls[].parts'")
+add(
+    app,
+    reconcile,
+    "penstock costs reconcile usage.csv",
+    "penstock costs reconcile usage.csv --provider openai --resolve",
+)

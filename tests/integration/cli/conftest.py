@@ -95,15 +95,18 @@ async def called(
     held: int | None = 5_000_000,
     task: str = "summarize",
     price: str | None = None,
+    budgets: str | None = None,
+    at_ms: int = 1_700_000_000_000,
 ) -> None:
     """A provider call as a worker writes it down: its intent, its end, and its line in the ledger."""
     intent = {"stage": "calling", "attempt": 1, "target": target, "prompt": f"{task}@1", "purpose": "ask"}
-    await worker.store.intend(lease, call_id, {**intent, "held_nanousd": held, "at_ms": 1_700_000_000_000}, 30)
+    await worker.store.intend(lease, call_id, {**intent, "held_nanousd": held, "at_ms": at_ms}, 30)
     end: dict[str, Any] = {"took_ms": 1234, "usage": USAGE, "cost_nanousd": cost, "uncertain_nanousd": uncertain}
     if kind == "failed":
         end |= {"error": "throttled", "status": 429}
     ledger = {"tenant": lease.tenant, "task": task, "target": target, "prompt": f"{task}@1", **USAGE}
-    ledger = {"estimated": 0, **ledger, **({"price": price} if price else {})}
+    more = {"price": price, "budgets": budgets, "sent_at_ms": at_ms}
+    ledger = {"estimated": 0, **ledger, **{name: value for name, value in more.items() if value is not None}}
     await worker.store.settle(lease, call_id, kind, end, cost_nanousd=cost, uncertain_nanousd=uncertain, ledger=ledger)
 
 
