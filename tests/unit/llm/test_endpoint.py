@@ -1,5 +1,10 @@
 """Which addresses may be called."""
 
+import asyncio
+import socket
+import threading
+from typing import Any
+
 import pytest
 
 from penstock_worker.llm.endpoint import CheckedResolver, check_base_url
@@ -64,6 +69,31 @@ async def test_a_name_is_checked_by_what_it_resolves_to() -> None:
         await CheckedResolver(allow_private=False).resolve("localhost", 443)
     hosts = {hit["host"] for hit in await CheckedResolver(allow_private=True).resolve("localhost", 443)}
     assert hosts & {"127.0.0.1", "::1"}
+
+
+async def test_a_lookup_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many hang, another name is found; and a thread that hangs is no reason for the process not to end."""
+    free, real = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "hang.test":
+            free.wait(60)
+        return real("127.0.0.1" if host == "hang.test" else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    resolver = CheckedResolver(allow_private=True)
+    hanging = [asyncio.create_task(resolver.resolve("hang.test", 443)) for _ in range(50)]
+    try:
+        assert (await resolver.resolve("127.0.0.1", 443))[0]["host"] == "127.0.0.1"
+        assert not any(task.done() for task in hanging)
+        threads = [thread for thread in threading.enumerate() if thread.name == "penstock-resolve"]
+        assert threads and all(thread.daemon for thread in threads)
+        hanging[0].cancel()
+    finally:
+        free.set()
+    ends = await asyncio.gather(*hanging, return_exceptions=True)
+    assert isinstance(ends[0], asyncio.CancelledError)
+    assert all(end[0]["host"] == "127.0.0.1" for end in ends[1:] if not isinstance(end, BaseException))
 
 
 def test_tls_has_a_floor_and_authorities() -> None:

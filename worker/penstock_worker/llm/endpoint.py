@@ -8,16 +8,14 @@ import asyncio
 import ipaddress
 import re
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
-
-_LOOKUPS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="penstock-resolve")
-"""Name lookups have threads of their own: one that hangs must not hold up what else runs in threads."""
 
 
 class Progress:
@@ -78,8 +76,7 @@ class CheckedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Look *host* up. Raises OSError when there is no address that may be used."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(_LOOKUPS, _look_up, host, port, family)
+        found = await _apart(host, port, family)
         usable = [hit for hit in found if self._allow_private or _is_public(hit["host"])]
         if not usable:
             raise OSError(None, "the name resolves to private addresses only")
@@ -87,6 +84,38 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+async def _apart(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Look up in a thread of its own, which nobody waits for.
+
+    A lookup may hang for half a minute, and nothing can stop it. So it takes no thread of anybody else's, and is no
+    reason for the process not to end. The connector asks once for all who wait for one name.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[ResolveResult]] = loop.create_future()
+
+    def tell(result: list[ResolveResult] | OSError) -> None:
+        if found.done():
+            return
+        if isinstance(result, OSError):
+            found.set_exception(result)
+        else:
+            found.set_result(result)
+
+    def run() -> None:
+        result: list[ResolveResult] | OSError
+        try:
+            result = _look_up(host, port, family)
+        except OSError as error:
+            result = error
+        except UnicodeError:
+            result = OSError(None, "the name cannot be looked up")
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(tell, result)
+
+    threading.Thread(target=run, name="penstock-resolve", daemon=True).start()
+    return await found
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
