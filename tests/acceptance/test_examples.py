@@ -276,7 +276,7 @@ def sections(model: type[BaseModel], raw: Mapping[str, Any], path: str = "") -> 
         tables = [kind for kind in inner if issubclass(kind, BaseModel)]
         if not tables or name == "api_key":
             yield here, field, value
-        elif field.annotation in tables:
+        elif field.annotation in tables or type(None) in get_args(field.annotation):
             yield from sections(tables[0], value or {}, f"{here}.")
         else:
             merged = {key: part for table in (value or {}).values() for key, part in table.items()}

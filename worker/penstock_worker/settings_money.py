@@ -62,7 +62,7 @@ class WatchSection(Section):
 
     window: Literal["hour", "day"] = "day"
     """What is compared with those before it, by UTC."""
-    spend_factor: Annotated[float, Field(gt=1, le=1_000)] = 10.0
+    factor: Annotated[float, Field(gt=1, le=1_000)] = 10.0
     """A prompt, a route or a tenant that spends, or costs by the call, so many times the median of earlier windows
     spends too much."""
     min_usd: str = "1.00"

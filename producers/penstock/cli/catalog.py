@@ -38,7 +38,10 @@ SECTIONS: dict[str, tuple[Listed, ...]] = {
         Listed("dead", "list | show | replay | purge   jobs that failed for good", "penstock.cli.letters:dead_app"),
         Listed("degraded", "list | show | replay | purge   answers no model gave", "penstock.cli.letters:degraded_app"),
     ),
-    "Money": (Listed("costs", "What was spent, by day, tenant, task, model or prompt", "penstock.cli.costs:app"),),
+    "Money": (
+        Listed("costs", "What was spent, by day, tenant, task, model or prompt", "penstock.cli.costs:app"),
+        Listed("budget", "show | set | unset | reset   what may be spent, and what is", "penstock.cli.budgets:app"),
+    ),
     "Running": (
         Listed("worker", "Run a worker, or several processes of it", extra="worker"),
         Listed("prompts", "check | lock   prompts do not change once they are released", extra="worker"),

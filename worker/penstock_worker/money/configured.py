@@ -57,7 +57,7 @@ def make_watch(settings: Settings) -> Watch:
     """What is watched. Raises ConfigurationError for an amount that is none."""
     plain = settings.watch.model_dump()
     least = _amount("watch.min_usd", plain.pop("min_usd"))
-    return Watch(factor=plain.pop("spend_factor"), min_nanousd=least or 0, **plain)
+    return Watch(min_nanousd=least or 0, **plain)
 
 
 def _bound(task: Task[Any], route: Route, costing: Costing) -> Bound | None:
