@@ -47,7 +47,9 @@ async def steps(redis: Redis, job_id: str) -> list[str]:
     """The steps of the job's calls, oldest first."""
     row = await redis.hgetall(keys.journal(job_id))  # type: ignore[misc]
     calls = {name: orjson.loads(value) for name, value in row.items() if re.fullmatch(rb"\d+\.\d+\.\d+", name)}
-    return [calls[name].get("step", "") for name in sorted(calls, key=lambda name: [int(part) for part in name.split(b".")])]
+    return [
+        calls[name].get("step", "") for name in sorted(calls, key=lambda name: [int(part) for part in name.split(b".")])
+    ]
 
 
 async def test_a_long_text_is_summarized_in_parts(
@@ -282,6 +284,22 @@ async def test_a_run_stays_with_its_plan(
     await work_off(settings(route=larger))
     result = await job.result(timeout_s=0)
     assert result.chunks == result.calls == CHUNKS // 2
+
+
+@pytest.mark.parametrize("foreign", ["a string", {"plan": "{}"}, {"plan": '{"chunk_bytes": 3, "overlap_bytes": 0}'}])
+async def test_a_plan_that_cannot_be_read_ends_the_job(
+    foreign: str | dict[str, str], producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """As corrupt, without a call."""
+    job = await producer.enqueue(ASKED)
+    if isinstance(foreign, str):
+        await redis.set(keys.parts(job.id), foreign)
+    else:
+        await redis.hset(keys.parts(job.id), mapping=foreign)  # type: ignore[misc]
+    await work_off(settings(route=PARTS))
+    with pytest.raises(JobDeadError) as dead:
+        await job.result(timeout_s=0)
+    assert (dead.value.reason, simulator.calls()) == ("corrupt_record", [])
 
 
 async def test_streamed_is_only_what_becomes_the_answer(

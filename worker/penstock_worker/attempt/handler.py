@@ -31,6 +31,7 @@ LEAVE_S = 10.0
 _POISON = JobFailure(
     code="poison", message="It was being worked on, alone, each time a worker died. It is not run again."
 )
+_CORRUPT = JobFailure(code="corrupt_record", message="What Redis held of the job could not be read.")
 _BUG = JobFailure(code="internal_error", message="The worker failed in a way it should not; its log says more.")
 
 
@@ -103,13 +104,15 @@ class Attempts:
         except asyncio.CancelledError:
             work.uncancel()
             return _cut_short(attempt.lease)
+        except CorruptRecordError as error:
+            log.error("record_unreadable", what=str(error)[:200])
+            return Dead(_CORRUPT)
         except Exception:
             log.exception("attempt_crashed")
             return Dead(_BUG) if attempt.last else Retry(delay_s=5.0, reason=_BUG.code, charged=True)
 
     async def _bury_corrupt(self, lease: Lease, what: str) -> None:
-        failure = JobFailure(code="corrupt_record", message="What Redis held of the job could not be read.")
-        await self.store.bury_corrupt(lease, failure, self.keep_dead_s)
+        await self.store.bury_corrupt(lease, _CORRUPT, self.keep_dead_s)
         log.error("job_buried", code="corrupt_record", what=what[:200])
 
 

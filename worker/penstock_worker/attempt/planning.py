@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from penstock_schemas.errors import CorruptRecordError
 from penstock_schemas.results import JobFailure
 from penstock_worker.attempt.attempt import CALLS_PER_ATTEMPT, Attempt
 from penstock_worker.attempt.calling import NotCalled
@@ -25,7 +26,6 @@ _IN_THREAD_CHARS = 100_000
 _TOO_SMALL = JobFailure(
     code="input_too_long", message="The text is too long for one call, and the models' windows too small for its parts."
 )
-_UNREADABLE = JobFailure(code="corrupt_record", message="What Redis held of the job could not be read.")
 _NO_MONEY = {
     "over_budget": "The calls that the text needs might cost more than the job's limit leaves.",
     "unknown_price": "The job has a cost limit, and the price of the model is unknown.",
@@ -41,7 +41,10 @@ class Planner:
     in_parts: InParts[Any]
 
     async def plan(self) -> Plan | JobFailure:
-        """The run's plan: the one that is kept, else one that is made and kept now. Raises NotCalled."""
+        """The run's plan: the one that is kept, else one that is made and kept now.
+
+        Raises NotCalled, and CorruptRecordError for what cannot be read.
+        """
         attempt, text = self.attempt, self._text
         room = await asyncio.to_thread(self._room_bytes) if len(text) > _IN_THREAD_CHARS else self._room_bytes()
         plan = make_plan(attempt.route, text, room)
@@ -53,7 +56,7 @@ class Planner:
         try:
             return read_plan(kept)
         except ValueError:
-            return _UNREADABLE
+            raise CorruptRecordError(attempt.job_id, "its plan cannot be read") from None
 
     async def cut(self, plan: Plan) -> Sequence[Chunk]:
         """The chunks of the text."""

@@ -176,7 +176,7 @@ class AttemptStore:
 
         None: the lease is lost.
         """
-        kept: bytes | None = await _persist(lambda: self._run(self._plan, lease, [plan])) or None
+        kept: bytes | None = await _persist(lambda: self._run(self._plan, lease, [plan]))
         return kept
 
     async def finish(

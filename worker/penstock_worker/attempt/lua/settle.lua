@@ -64,7 +64,7 @@ if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id
 redis.call("HSET", journal, call_id .. ":end", kind .. " " .. ARGV[5])
 if ARGV[15] ~= "" then
   local parts, kept_ms = KEY.parts .. job_id, redis.call("PTTL", record)
-  redis.call("HSET", parts, call_id, ARGV[15])
+  redis.pcall("HSET", parts, call_id, ARGV[15])
   if kept_ms > 0 then redis.call("PEXPIRE", parts, kept_ms) end -- the run has ended meanwhile
 end
 if cost and cost > 0 then redis.call("HINCRBY", record, "cost_nanousd", cost) end
