@@ -38,8 +38,7 @@ def flood(verdict: Verdict, options: kit.Options) -> None:
         here.workers.stop()
         verdict.at_least("jobs accepted", waiting, 1000)
         verdict.at_most("ms until a job was refused as queue_full", round(refused_ms, 1), 50)
-        most_used = options.pick(0.90, 0.85)  # of 24 MiB a worker's connections and one batch are a good part
-        verdict.at_most("used memory at most, of the limit", round(peak[0] / most_bytes, 3), most_used)
+        verdict.at_most("used memory at most, of the limit", round(peak[0] / most_bytes, 3), 0.85)
         verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], waiting)
         verdict.at_least("rate while full, of that after", round(rest_s / first_s, 2), options.pick(0.5, 0.9))
         verdict.exactly("workers that ended", len(here.workers.ends), 0)

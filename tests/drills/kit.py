@@ -104,7 +104,8 @@ def lost_ends(here: Stage) -> int:
 def charged(here: Stage, ids: Sequence[str]) -> int:
     """Attempts charged beyond the first, over all jobs."""
     with here.redis() as client:
-        return sum(int(cast("str", client.hget(f"penstock:job:{job_id}", "attempt"))) - 1 for job_id in ids)
+        attempts = [int(cast("str", client.hget(f"penstock:job:{job_id}", "attempt"))) for job_id in ids]
+        return sum(max(0, attempt - 1) for attempt in attempts)
 
 
 def states(here: Stage, ids: Sequence[str]) -> Counter[str]:

@@ -88,13 +88,14 @@ def isolated(verdict: Verdict, times: int, silent_s: float, lease: dict[str, Any
         argv = worker_argv(write_config(folder, proxy.url, own.base_url, budgets=kit.BUDGETS, **lease))
         third = stack.enter_context(ChildProcess(argv))
         third.wait_event("worker_started", 30)
-        watch = stack.enter_context(LeaseWatch(here.server.url))
+        watch = stack.enter_context(LeaseWatch(here.server.url, lease["lease_s"]))
         ids: list[str] = []
         begun_s: list[float] = []
         for _ in range(times):
             ids += kit.enqueue(here.server.url, 60)
             own.until(lambda stats: stats.in_flight >= 9, timeout_s=30)
             proxy.freeze()
+            watch.note_kill()
             frozen_at = time.time()
             time.sleep(silent_s)  # the length of the silence
             begun_s += [call.started_at_ms / 1000 - frozen_at for call in own.calls()]
@@ -107,7 +108,7 @@ def isolated(verdict: Verdict, times: int, silent_s: float, lease: dict[str, Any
         extra = kit.extra_calls(here, own)
         verdict.exactly("isolated: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
         verdict.at_least("isolated: jobs taken over", kit.takeovers(here, ids), 1)
-        took_s = round(lease_s + watch.latest_restarts_s(ids)[0], 2)
+        took_s = round(watch.latest_restarts_s(ids)[0], 2)
         verdict.at_most("isolated: s from the cut to the last takeover", took_s, lease_s + kit.SLACK_S)
         verdict.at_most("isolated: s from the cut to the last call it began", round(max(0.0, *begun_s), 2), lease_s)
         verdict.at_most("isolated: calls beyond one per job, of those taken over", extra, kit.takeovers(here, ids))

@@ -65,7 +65,7 @@ def killed_while_draining(verdict: Verdict, times: int, lease: dict[str, Any]) -
     """SIGTERM, and SIGKILL before the drain is over: as a SIGKILL."""
     with ExitStack() as stack:
         here = kit.worker_stage(stack, latency="2s", drain_s=_DRAIN_S, limits=_LIMITS, **lease)
-        watch = stack.enter_context(LeaseWatch(here.server.url))
+        watch = stack.enter_context(LeaseWatch(here.server.url, lease["lease_s"]))
         ids = kit.enqueue(here.server.url, 30 + times * 30)
         for _ in range(times):
             here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
@@ -73,6 +73,7 @@ def killed_while_draining(verdict: Verdict, times: int, lease: dict[str, Any]) -
             child.terminate()
             time.sleep(1.0)  # it drains
             child.kill()
+            watch.note_kill()
         kit.wait_quiet(here, 120)
         codes = {end.code for end in here.workers.ends}
         here.workers.stop()
@@ -80,7 +81,7 @@ def killed_while_draining(verdict: Verdict, times: int, lease: dict[str, Any]) -
         verdict.exactly("draining: exit codes", codes, {-signal.SIGKILL})
         verdict.at_most("draining: calls beyond one per job, of those open", kit.extra_calls(here), kit.lost_ends(here))
         verdict.at_most("draining: attempts charged", kit.charged(here, ids), 0)
-        restart_s = round(lease["lease_s"] + watch.latest_restarts_s(ids)[0], 2)
+        restart_s = round(watch.latest_restarts_s(ids)[0], 2)
         most_s = lease["lease_s"] + kit.SLACK_S
         verdict.at_most("draining: s from a kill to the restart of its jobs", restart_s, most_s)
         here.check(verdict, ids)

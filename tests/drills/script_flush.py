@@ -25,10 +25,17 @@ def flush(verdict: Verdict, options: kit.Options) -> None:
         before, calm_s = _timed(here, jobs)
         with _flushing(here.server.url) as flushes:
             ids, flushed_s = _timed(here, jobs)
+        errors = _errors(here)
+        last = kit.enqueue(here.server.url, 60)
+        here.simulator.until(lambda stats: stats.in_flight >= 20)
+        here.server.restart()  # a new process knows no script either
+        kit.wait_quiet(here, 60)
         here.workers.stop()
-        verdict.exactly("ended as succeeded", kit.states(here, before + ids)["succeeded"], 2 * jobs)
+        ids += last
+        verdict.exactly("ended as succeeded", kit.states(here, before + ids)["succeeded"], 2 * jobs + len(last))
         verdict.at_least("script flushes", len(flushes), 10)
-        verdict.none_of("errors in the workers' logs", _errors(here))
+        verdict.none_of("errors in the workers' logs", errors)
+        verdict.at_most("calls beyond one per job, a restart included", kit.extra_calls(here), 0)
         verdict.exactly("workers that ended", len(here.workers.ends), 0)
         verdict.at_most("attempts charged", kit.charged(here, ids), 0)
         verdict.at_least("throughput, of that without", round(calm_s / flushed_s, 2), 0.9)
