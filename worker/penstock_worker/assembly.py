@@ -21,6 +21,9 @@ from penstock_worker.tasks.definition import Task, tasks
 
 log = structlog.get_logger("penstock.worker")
 
+STREAM_FROM_TOKENS = {"asked": None, "long": 4096, "always": 1}
+"""When a call is streamed though nobody listens -> the output cap from which on it is."""
+
 BUILT_IN = ("summarize", "classify", "extract")
 
 
@@ -58,7 +61,9 @@ def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
         provider = target.split("/", 1)[0]
         kind = settings.providers[provider].kind
         if not FAMILIES[kind].takes_tools:
-            what = f"{target!r} cannot be told of the tools of the task {name!r}: providers.{provider} is of kind {kind}"
+            what = (
+                f"{target!r} cannot be told of the tools of the task {name!r}: providers.{provider} is of kind {kind}"
+            )
             raise ConfigurationError(f"routes.{route}.targets", what)
 
 
@@ -70,8 +75,7 @@ def make_routes(settings: Settings, config_folder: Path) -> Routes:
         for name in section.all_targets
     }
     routes = {
-        name: make_route(name, section, targets, config_folder / "prompts")
-        for name, section in settings.routes.items()
+        name: make_route(name, section, targets, config_folder / "prompts") for name, section in settings.routes.items()
     }
     return Routes(routes, targets)
 
@@ -110,6 +114,7 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         api_key=_secret(provider),
         limits=CallLimits(limits.connect_s, limits.first_content_s, limits.content_idle_s, limits.whole_call_s),
         schema_mode=SchemaMode(provider.schema_mode),
+        stream_from_tokens=STREAM_FROM_TOKENS[provider.stream],
         price_ref=provider.price_refs.get(model),
         context_window=window_of(provider, model, provider.price_refs.get(model, name)),
         allow_private=provider.allow_private,

@@ -154,6 +154,9 @@ class ProviderSection(Section):
     """The same for calls at one time."""
     schema_mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
     """The strongest way of asking for a schema that it understands."""
+    stream: Literal["asked", "long", "always"] = "long"
+    """When answers are streamed to the worker: for jobs with ``stream`` alone; also where the output cap is at least
+    4,096 tokens, so that one that turns into white space or a loop is cut and not paid for to its end; or always."""
     ca_file: Path | None = None
     price_refs: dict[str, str] = Field(default_factory=dict)
     """Model -> ``provider/model`` in the price table, where the name is one's own: a deployment, an alias."""

@@ -42,9 +42,10 @@ class Asker:
         purpose: Purpose = "ask"
         remedies: set[str] = set()
         doubts: tuple[str, ...] = ()
+        told, request = request.stream, streamed(request, target)
         while True:
             try:
-                entry, answer = await self._call(attempt, target, request, purpose)
+                entry, answer = await self._call(attempt, target, request, purpose, told=told)
             except TargetClosed as closed:
                 return trouble_closed(closed)
             if isinstance(answer, SchemaUnsupportedError) and "weaker_schema_mode" not in remedies:
@@ -90,9 +91,10 @@ class Asker:
         return replace(request, tool_choice="none") if over else request, told.doubts
 
     async def _call(
-        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, *, told: bool
     ) -> tuple[CallEntry, Answer | CallError]:
-        if not request.stream:
+        """*told*: whether the pieces of the answer are published."""
+        if not told:
             return await self.caller.call(attempt, target, request, purpose)
         async with Deltas(self.caller.store, attempt) as deltas:
             return await self.caller.call(attempt, target, request, purpose, deltas.add)
@@ -113,6 +115,15 @@ def first_request(attempt: Attempt) -> CallRequest:
         tools=tuple(tool.spec for tool in task.offered()),
         attempt_id=f"{attempt.job_id}:{attempt.journal.next_id()}",
     )
+
+
+def streamed(request: CallRequest, target: Target) -> CallRequest:
+    """The same, streamed where its answer may be long, though nobody listens: one that has stopped to say anything is
+    then cut, and not paid for to its cap."""
+    least = target.stream_from_tokens
+    if request.stream or request.tools or least is None or request.max_output_tokens < least:
+        return request
+    return replace(request, stream=True)
 
 
 def request_schema(request: CallRequest) -> dict[str, Any]:

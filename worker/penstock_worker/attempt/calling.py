@@ -212,7 +212,7 @@ class Caller:
             return
         end, said = error_to_json(error), (report_of(error), counted_tokens)
         if error.saved_tokens:
-            saved = self.prices.cost_of(target, Usage(output_tokens=error.saved_tokens))
+            saved = self.prices.cost_of(target, Usage(input_tokens=0, output_tokens=error.saved_tokens))
             end |= {"saved_tokens": error.saved_tokens, "saved_nanousd": saved}
         if error.billed == "no":
             await self._settle(attempt, entry, "failed", end, *said, Charge(0))

@@ -170,6 +170,8 @@ class Target:
     """Permit plain ``http://`` and addresses that are not public: a model server of one's own."""
     ca_file: str | None = None
     """PEM file of certificate authorities to trust instead of the bundled ones."""
+    stream_from_tokens: int | None = None
+    """From this output cap on a call is streamed although nobody asked for its pieces; None: never."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What only one family understands; each family's module lists its keys."""
 
