@@ -21,7 +21,7 @@ LIMIT = 2_000_000
 TENANT = {"tenant:*": {"month_usd": "0.002", "when_spent": "degrade"}}
 
 
-async def budget_of(redis: Redis, scope: str) -> dict[str, int]:
+async def budget_of(redis: Any, scope: str) -> dict[str, int]:
     """The one budget of *scope* that was written."""
     (name,) = [name async for name in redis.scan_iter(match=keys.budget(scope, "*"))]
     row: Any = await redis.hgetall(name)

@@ -32,6 +32,7 @@ def ledger_fields(attempt: Attempt, entry: CallEntry, price_version: str) -> Map
         "task": attempt.request.task,
         "target": intent["target"],
         "prompt": intent["prompt"],
+        "route": intent.get("route"),
         "prompt_digest": prompt.short_digest if prompt.name == intent["prompt"] else None,
         "purpose": intent["purpose"],
         "held_nanousd": intent["held_nanousd"],

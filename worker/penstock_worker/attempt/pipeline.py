@@ -37,6 +37,9 @@ from penstock_worker.money.budgets import BudgetSpent
 from penstock_worker.routing.closed import TargetClosed
 from penstock_worker.routing.conditions import TOO_LONG
 
+LOOK_AGAIN_S = 600.0
+"""After how long a job that waits for a budget looks again at the soonest, unless the window turns before."""
+
 TURN_SPREAD_S = 5.0
 """Over how long the jobs that waited for a budget are spread when its window turns."""
 
@@ -97,7 +100,7 @@ class Pipeline:
         failure = JobFailure(code=spent.code, message=_SPENT[spent.code].format(scope=spent.scope))
         if spent.when_spent == "degrade" or attempt.late_by(spent.wait_s):
             return await give_up(attempt, failure)
-        return Retry(spent.wait_s + self.luck.random() * TURN_SPREAD_S, failure.code, charged=False)
+        return Retry(looks_again_s(attempt, spent.wait_s, self.luck.random()), failure.code, charged=False)
 
     async def _not_called(self, attempt: Attempt, stop: NotCalled, walk: Walk) -> Outcome:
         if stop.why == "lost":
@@ -110,6 +113,16 @@ class Pipeline:
     @property
     def _caller(self) -> Caller:
         return self.walker.asker.caller
+
+
+def looks_again_s(attempt: Attempt, wait_s: float, luck: float) -> float:
+    """How long to wait for a window that turns in *wait_s*: a little beyond, or less, since its limit may be raised.
+
+    Not before ten minutes and half the job's age: some twenty looks in a month.
+    """
+    age_s = (attempt.now_ms() - attempt.created_at_ms) / 1000
+    look_s = max(LOOK_AGAIN_S, age_s / 2) * (1 - 0.2 * luck)
+    return min(look_s, wait_s + luck * TURN_SPREAD_S)
 
 
 _SPENT = {
