@@ -4,8 +4,10 @@
     D02 version        D06 persistence    D10 workers
     D03 no cluster     D07 primary        D11 dead letters
     D04 eviction       D08 clocks         D12 records
+    D14 ledger         D15 budgets        D16 jobs          D17 open calls
 
 A mark of ``fail`` is unsafe: jobs can be lost, or nothing works. ``warn`` is worth a look. ``info`` tells a figure.
+``wrong`` is money that does not add up, by :mod:`penstock.money_audit`, each fault with its ids.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from penstock_schemas.errors import CorruptRecordError, PenstockError, Unavailab
 from penstock_schemas.jobs import Lane
 from penstock_store.settings import SharedSettings, exposed_password
 
-Mark = Literal["ok", "info", "warn", "fail"]
+Mark = Literal["ok", "info", "warn", "fail", "wrong"]
 
 _OLDEST = (7, 0)
 _SKEW_WARNED_S = 1.0
@@ -48,6 +50,8 @@ class Finding:
     said: str
     fix: str = ""
     """What to do about it; empty where there is nothing to do."""
+    faults: tuple[str, ...] = ()
+    """Each thing that is wrong, with its ids."""
 
 
 @dataclass(frozen=True, slots=True)

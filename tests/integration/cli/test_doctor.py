@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from penstock import Producer, Summarize
 from penstock_schemas import keys
 from penstock_store.server import RedisServer
-from tests.integration.cli.conftest import Command, Ended, dead_letters
+from tests.integration.cli.conftest import Command, Ended, called, dead_letters
 from tests.support.jobs import HandWorker, dump
 
 
@@ -25,11 +25,12 @@ def finding(ended: Ended, check: str) -> Any:
 async def test_a_safe_redis_is_told_check_by_check(command: Command) -> None:
     ended = command("doctor", "--json")
     assert ended.code == 0
-    assert list(marks(ended)) == [f"D{n:02}" for n in range(1, 14)]
+    assert list(marks(ended)) == [f"D{n:02}" for n in range(1, 18)]
     assert not {check for check, mark in marks(ended).items() if mark == "fail"}
     text = command("doctor")
     assert text.code == 0
     assert [line.split()[1] for line in text.out.splitlines()] == list(marks(ended))
+    assert list(marks(command("doctor", "--quick", "--json"))) == list(marks(ended))[:13]
 
 
 async def test_it_reads_only(command: Command, producer: Producer, worker: HandWorker, redis: Redis) -> None:
@@ -71,6 +72,7 @@ async def test_an_append_only_file_is_fine(own_redis_server: RedisServer, comman
         "mark": "ok",
         "said": "append-only file, fsync everysec",
         "fix": "",
+        "faults": [],
     }
 
 
@@ -110,7 +112,7 @@ async def reader_url(redis: Redis, redis_url: str) -> AsyncIterator[str]:
 async def test_a_user_who_may_not_read_settings_gets_the_rest(command: Command, reader_url: str) -> None:
     """A managed Redis has no CONFIG."""
     ended = command("doctor", "--json", REDIS_URL=reader_url)
-    assert (ended.code, len(ended.objects)) == (0, 13)
+    assert (ended.code, len(ended.objects)) == (0, 17)
     assert marks(ended)["D09"] == "warn"
     assert marks(ended)["D04"] == "ok"
 
@@ -126,3 +128,21 @@ async def test_a_password_that_others_may_read_is_told(command: Command, reader_
     assert "chmod 600" in command("dead", REDIS_URL=None).err
     file.chmod(0o600)
     assert command("dead", REDIS_URL=None).err == "none\n"
+
+
+async def test_money_that_does_not_add_up_is_told_with_its_ids(
+    command: Command, producer: Producer, worker: HandWorker, redis: Redis
+) -> None:
+    """Exit code 1, the job by its id, and how to look further."""
+    await producer.enqueue(Summarize(text="Words."))
+    lease = await worker.claim_one()
+    await called(worker, lease, kind="answered", cost=7)
+    await worker.succeed(lease)
+    assert command("doctor", "--json").code == 0
+    await redis.hincrby(keys.record(lease.job_id), "cost_nanousd", 1)  # type: ignore[misc]
+    ended = command("doctor", "--json")
+    assert (ended.code, marks(ended)["D16"], marks(ended)["D14"]) == (1, "wrong", "ok")
+    told = "record 8 + at most 0 nano-USD, journal 7 + at most 0 nano-USD"
+    assert finding(ended, "D16")["faults"][0] == f"{lease.job_id}: {told}"
+    text = command("doctor")
+    assert lease.job_id in text.out and "money does not add up" in text.err

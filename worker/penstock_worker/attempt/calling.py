@@ -192,6 +192,7 @@ class Caller:
         crash_points.reach("intent.pre")
         hold = Hold(held, held_tokens)
         entry.intent |= {"held_tokens": hold.tokens, "cap_tokens": request.max_output_tokens, "price": bound.price}
+        entry.intent["until_ms"] = entry.intent["at_ms"] + round(ask.lease_s * 1000)
         self.store.prices.note(bound.row)
         allowed = await self.store.intend(attempt.lease, entry.id, entry.intent, attempt.max_calls, ask, hold)
         if isinstance(allowed, Closed):
