@@ -66,6 +66,11 @@ def ring(lane: str) -> str:
     return f"penstock:ring:{lane}"
 
 
+def arrivals(ring_key: str) -> str:
+    """Sorted set beside a lane's ring: tenant -> when it last joined the ring, ms; for some minutes."""
+    return f"{ring_key}:arrivals"
+
+
 def wait(lane: str) -> str:
     """Sorted set: tenants whose next work is not due yet -> when it may be, ms (never later than it is)."""
     return f"penstock:wait:{lane}"

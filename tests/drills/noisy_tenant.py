@@ -22,11 +22,11 @@ def main(argv: Sequence[str]) -> int:
 def noise(verdict: Verdict, options: kit.Options) -> None:
     flood, small, every_s = options.pick((1_500, 15, 0.2), (10_000, 60, 1.0))
     with ExitStack() as stack:
-        here = kit.worker_stage(stack, latency="300ms", tenant_cap=_SLOTS - 6)
+        here = kit.worker_stage(stack, latency="300ms")
         alone = asyncio.run(_trickle(here.server.url, small, every_s))
         kit.wait_quiet(here, 60)
         loud = kit.enqueue(here.server.url, flood)
-        here.simulator.until(lambda stats: stats.in_flight >= _SLOTS - 6)
+        here.simulator.until(lambda stats: stats.in_flight >= 0.8 * _SLOTS)
         beside = asyncio.run(_trickle(here.server.url, small, every_s))
         with here.redis() as client:
             left = int(client.zcard("penstock:q:standard:drill"))  # type: ignore[arg-type]

@@ -72,6 +72,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
             handler=attempts,
             start_lua=start_lua(tasks),
             lanes={lane: float(weight) for lane, weight in section.lanes.items()},
+            spare_slots=section.spare_slots,
             tenant_cap=section.tenant_cap,
             tenants={name: own.model_dump(exclude_none=True) for name, own in section.tenants.items()},
         ),

@@ -86,6 +86,8 @@ class WorkerSection(Section):
     """How often leases are renewed."""
     drain_s: Positive = 150.0
     """How long a worker that is told to stop works on; longer than a call may take."""
+    spare_slots: float = Field(default=0.1, ge=0, lt=1)
+    """The part of a process' slots that one tenant's jobs of one lane leave to others, while there are others."""
     tenant_cap: int = Field(default=0, ge=0)
     """The most running jobs of one tenant; 0 for no bound."""
     tenants: dict[Name, TenantSection] = Field(default_factory=dict)

@@ -11,11 +11,16 @@ virtual time: a claimed job adds 1 / weight to its tenant's, and the tenant with
 -- include: keys
 
 -- Put a tenant into the ring, out of the wait set. It joins one turn behind the least of those present: whoever
--- was away is owed nothing, and coming and going cannot push aside a tenant that has been waiting.
-local function ring_join(ring, wait, tenant)
+-- was away is owed nothing, and coming and going cannot push aside a tenant that has been waiting. That it came is
+-- noted for KNOWN_MS, and wakes workers who have slots that they keep for such as it.
+local KNOWN_MS = 600000
+local function ring_join(ring, wait, tenant, now_ms)
   redis.call("ZREM", wait, tenant)
   local head = redis.call("ZRANGE", ring, 0, 0, "WITHSCORES")
   redis.call("ZADD", ring, "NX", head[2] and head[2] + 1 or 0, tenant)
+  redis.call("ZADD", ring .. KEY.arrivals, now_ms, tenant)
+  redis.call("ZREMRANGEBYSCORE", ring .. KEY.arrivals, "-inf", now_ms - KNOWN_MS)
+  redis.call("PEXPIRE", ring .. KEY.arrivals, KNOWN_MS)
 end
 
 -- Lane and tenant of a tenant's queue or of a level, and the level's priority, a digit, "" for the queue itself; nil for
@@ -39,7 +44,7 @@ local function queue_put(queue, ring, wait, tenant, job_id, due_ms, now_ms)
   if due_ms > now_ms then
     redis.call("ZADD", wait, "LT", due_ms, tenant)
   else
-    ring_join(ring, wait, tenant)
+    ring_join(ring, wait, tenant, now_ms)
   end
 end
 

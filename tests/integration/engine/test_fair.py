@@ -48,14 +48,16 @@ class Queues:
         names = [keys.queue(lane, tenant, priority), keys.ring(lane), keys.wait(lane), str(in_ms)]
         await self.batcher.call(PUT, names, [tenant, *ids])
 
-    async def claim(self, slots: int, *, lease_s: float = 10, idle: bool = True, **source: Any) -> list[Lease]:
+    async def claim(self, slots: int, **options: Any) -> list[Lease]:
         """Claim as a worker with these settings does."""
-        return (await self.claimed(slots, lease_s=lease_s, idle=idle, **source)).leases
+        return (await self.claimed(slots, **options)).leases
 
-    async def claimed(self, slots: int, *, lease_s: float = 10, idle: bool = True, **source: Any) -> Claim:
+    async def claimed(
+        self, slots: int, *, lease_s: float = 10, idle: bool = True, held: dict[str, int] | None = None, **source: Any
+    ) -> Claim:
         """The whole answer of a claim."""
         fair = FairQueues(handler=None, **{"start_lua": START, "lanes": {"standard": 1}, **source})
-        return await fair.claim(self.batcher, Ask(slots, lease_s, idle, patience_s=1))
+        return await fair.claim(self.batcher, Ask(slots, lease_s, idle, patience_s=1, held=held or {}))
 
     async def release(self, lease: Lease) -> None:
         """End a lease as a terminal script does."""
@@ -201,6 +203,37 @@ async def test_what_is_paused_is_left_and_not_lost(queues: Queues, redis: Redis,
     assert [lease.job_try for lease in leases] == [1, 1, 1]
 
 
+async def test_a_flood_leaves_slots_to_others(queues: Queues) -> None:
+    """A tenth of them, once another tenant is known; and the other takes them at once."""
+    await queues.put("standard", "flood", ids("flood", 100))
+    await queues.put("standard", "small", ["small-0"])
+    first = await queues.claimed(20, spare_slots=0.1)
+    assert Counter(lease.tenant for lease in first.leases) == {"flood": 18, "small": 1}
+    assert first.kept
+    await queues.end_all([lease for lease in first.leases if lease.tenant == "small"])
+    none = await queues.claimed(2, spare_slots=0.1, held={"standard:flood": 18})
+    assert (none.leases, none.kept, none.next_due_s) == ([], True, None)
+    await queues.put("standard", "small", ["small-1", "small-2"])
+    small = await queues.claimed(2, spare_slots=0.1, held={"standard:flood": 18})
+    assert [lease.job_id for lease in small.leases] == ["small-1", "small-2"]
+
+
+async def test_a_tenants_lanes_leave_slots_to_each_other(queues: Queues) -> None:
+    """What is urgent does not wait behind the same tenant's bulk."""
+    lanes = {"interactive": 6, "bulk": 1}
+    await queues.put("interactive", "acme", ["now"])
+    await queues.end_all(await queues.claim(1, lanes=lanes))
+    await queues.put("bulk", "acme", ids("bulk", 100))
+    assert len(await queues.claim(20, lanes=lanes, spare_slots=0.1)) == 18
+
+
+async def test_who_is_alone_may_have_all_slots(queues: Queues) -> None:
+    """Nothing is kept for tenants that nobody has seen."""
+    await queues.put("standard", "flood", ids("flood", 100))
+    claim = await queues.claimed(20, spare_slots=0.1)
+    assert (len(claim.leases), claim.kept) == (20, False)
+
+
 HOUR_MS = 3_600_000
 
 
@@ -335,13 +368,15 @@ async def test_a_moved_job_runs_again_in_its_turn(queues: Queues, redis: Redis) 
 
 
 async def test_nothing_is_left_when_all_jobs_have_ended(queues: Queues, redis: Redis) -> None:
-    """Only the lanes' virtual time stays."""
+    """Only the lanes' virtual time stays, and for some minutes who was there."""
     for tenant in ("acme", "other"):
         await queues.put("standard", tenant, ids(tenant, 5))
     while leases := await queues.claim(3):
         await queues.end_all(leases)
     assert await queues.is_consistent()
-    assert sorted(await redis.keys("*")) == [keys.LANES.encode()]
+    arrivals = keys.arrivals(keys.ring("standard"))
+    assert sorted(await redis.keys("*")) == sorted([keys.LANES.encode(), arrivals.encode()])
+    assert await redis.pttl(arrivals) > 0
 
 
 async def test_tenants_stay_findable_whatever_happens(queues: Queues) -> None:

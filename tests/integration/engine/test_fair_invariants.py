@@ -140,6 +140,8 @@ class FairMachine(RuleBasedStateMachine):
             60_000,
             cap,
             "{}",
+            0,
+            "{}",
             len(LANES),
         ]
         args += [part for lane in LANES.items() for part in lane]

@@ -41,6 +41,8 @@ class Lease:
     """The job id as Redis has it; ``job_id`` may hold escapes for bytes that are not UTF-8."""
     lane: str = ""
     tenant: str = ""
+    flow: str = ""
+    """``<lane>:<tenant>``, between which slots are shared; empty for a job of an arq queue."""
     abort_asked_ms: int = 0
     """When an abort was asked for before the start, by the asker's clock; 0 when none was."""
     corrupt: str = ""
@@ -77,3 +79,5 @@ class Claim:
     """Queue and id of a job this worker shall make room for, so as to run it alone."""
     alone: bool
     """The one job of this claim must be the only one in the process."""
+    kept: bool = False
+    """Due jobs were left, since the slots that are still free are kept for others."""

@@ -34,6 +34,9 @@ class Slots:
         """Whether the last claim filled all free slots, so that there may be more to claim."""
         self.next_due_s: float | None = None
         """In how many seconds, from the last claim on, the next job is due; None when there is none."""
+        self.kept = False
+        """Whether the last claim left due jobs, since the slots that are still free are kept for others."""
+        self._by_flow: dict[str, int] = {}
         # As long as the longest job may run, within reason: by then a worker that takes nothing new is idle.
         self._room = Room(min(float(worker.in_progress_timeout_s), _LONGEST_PATIENCE_S))
 
@@ -56,7 +59,7 @@ class Slots:
         if slots > 0:
             claim = await self._claim(slots, self._room.named())
             self.more_due = len(claim.leases) >= slots
-            self.next_due_s = claim.next_due_s
+            self.next_due_s, self.kept = claim.next_due_s, claim.kept
         elif (suspect := self._room.waits_for) is not None:
             lease_ms = round(self._worker.lease_s * 1000)
             await self._worker.batcher.execute("PEXPIRE", keys.suspect(suspect[1]), lease_ms)
@@ -69,7 +72,7 @@ class Slots:
 
     async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
         worker = self._worker
-        ask = Ask(slots, worker.lease_s, not worker.tasks, worker.lease_s, named)
+        ask = Ask(slots, worker.lease_s, not worker.tasks, worker.lease_s, named, self._by_flow)
         claiming = asyncio.ensure_future(worker.source.claim(worker.batcher, ask))
         try:
             claim = await asyncio.shield(claiming)
@@ -103,6 +106,8 @@ class Slots:
                 run = self.hand_back(lease)
         lease.task = worker.loop.create_task(run)
         worker.tasks[lease.job_id] = worker.job_tasks[lease.job_id] = lease.task
+        if lease.flow:
+            self._by_flow[lease.flow] = self._by_flow.get(lease.flow, 0) + 1
 
     async def _run(self, lease: Lease) -> None:
         handler = self._worker.source.handler
@@ -144,8 +149,15 @@ class Slots:
         if worker.tasks.get(lease.job_id) is lease.task:
             worker.tasks.pop(lease.job_id, None)
             worker.job_tasks.pop(lease.job_id, None)
+            if lease.flow:
+                self._freed(lease.flow)
         self._room.ended(lease)
         worker.idle.slot_freed(always=worker.burst)
+
+    def _freed(self, flow: str) -> None:
+        self._by_flow[flow] -= 1
+        if not self._by_flow[flow]:
+            del self._by_flow[flow]
 
     def forget(self, lease: Lease) -> None:
         """The lease is over, or left to run out."""

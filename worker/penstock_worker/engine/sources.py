@@ -35,6 +35,8 @@ class Ask:
     """How long it is the one to make room for such a job, unless it says again that it does."""
     named: Sequence[tuple[str, str]] = ()
     """Take these (queue, job id), if they are due, and no others."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Jobs that it runs, by ``<lane>:<tenant>``."""
 
     def common_args(self) -> list[Encodable]:
         return [
@@ -99,11 +101,15 @@ class FairQueues:
     """Lanes served -> weight > 0."""
     tenant_cap: int = 0
     """Most running jobs of one tenant over all lanes; 0 for no bound."""
+    spare_slots: float = 0.0
+    """The part of a worker's slots, from 0 to below 1, that one tenant's jobs of one lane leave free for others, while
+    others have work or had some in the last ten minutes."""
     tenants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Tenants that differ: ``{"acme": {"weight": 2.0, "cap": 50}}``; either may be absent."""
 
     async def claim(self, batcher: Batcher, ask: Ask) -> Claim:
-        args = [*ask.common_args(), self.tenant_cap, json.dumps(self._tenants()), len(self.lanes)]
+        args = [*ask.common_args(), self.tenant_cap, json.dumps(self._tenants())]
+        args += [self.spare_slots, self._held(ask), len(self.lanes)]
         for lane, weight in self.lanes.items():
             args += [lane, weight]
         for queue, job_id in ask.named:
@@ -117,8 +123,15 @@ class FairQueues:
         return not any(await asyncio.gather(*sizes))
 
     def watched(self) -> list[tuple[str, ...]]:
-        ranges = [("ZRANGE", key(lane), "0", "0") for lane in self.lanes for key in (keys.ring, keys.wait)]
-        return [*ranges, ("SCARD", keys.PAUSED)]
+        names = [name for lane in self.lanes for name in (keys.arrivals(keys.ring(lane)), keys.wait(lane))]
+        return [*(("ZRANGE", name, "0", "0") for name in names), ("SCARD", keys.PAUSED)]
+
+    def _held(self, ask: Ask) -> str:
+        """What the script has to know of *ask.held*: who has a twentieth of the slots at least."""
+        if not self.spare_slots:
+            return "{}"
+        least = (ask.slots + sum(ask.held.values())) / 20
+        return json.dumps({name: count for name, count in ask.held.items() if count >= least})
 
     def _tenants(self) -> dict[str, dict[str, float]]:
         return {name: dict(own) for name, own in self.tenants.items()}
@@ -133,7 +146,7 @@ def _fair_script(start_lua: str) -> Script:
 
 
 def _read_claim(reply: list[Any], sent_at: float, lease_s: float) -> Claim:
-    now_ms, next_ms, left, suspect, alone, jobs = reply
+    now_ms, next_ms, left, suspect, alone, jobs, kept = reply
     trusted_until = sent_at + lease_s * (1 - TRUST_MARGIN)
     next_due_ms = float(next_ms)
     return Claim(
@@ -142,6 +155,7 @@ def _read_claim(reply: list[Any], sent_at: float, lease_s: float) -> Claim:
         left=left,
         suspect=(suspect[0].decode(), suspect[1].decode()) if suspect else None,
         alone=bool(alone),
+        kept=bool(kept),
     )
 
 
@@ -160,6 +174,7 @@ def _read_lease(job: list[Any], trusted_until: float) -> Lease:
     )
     if lease.queue.startswith(_QUEUES):
         lease.lane, lease.tenant = lease.queue[len(_QUEUES) :].split(":")[:2]
+        lease.flow = f"{lease.lane}:{lease.tenant}"
     if abort_ms:
         lease.abort_asked_ms = int(float(abort_ms))
     if corrupt:

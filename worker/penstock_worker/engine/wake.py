@@ -120,6 +120,7 @@ class Idle:
     def __init__(self) -> None:
         self._woken = asyncio.Event()
         self._for_work = False
+        self._for_slot = True
         self._armed = False
         self.waker: Waker | None = None
         """Tells when watched keys change; without one, sleeps end by polling."""
@@ -135,14 +136,19 @@ class Idle:
             self._woken.set()
 
     def slot_freed(self, *, always: bool = False) -> None:
-        """A slot is free, which matters to a worker that had none; *always*: to any."""
-        if always or not self._for_work:
+        """A slot is free, which matters to a worker that lacked one; *always*: to any."""
+        if always or self._for_slot:
             self._woken.set()
 
-    async def rest(self, watched: Sequence[tuple[str, ...]], *, has_slots: bool, most_s: float) -> None:
-        """Sleep at most *most_s*. A worker with free slots arms its keys first and, where that is new, returns at once:
-        what came between its last look and the arming would be missed otherwise."""
-        self._for_work = has_slots
+    async def rest(
+        self, watched: Sequence[tuple[str, ...]], *, has_slots: bool, lacks_slots: bool, most_s: float
+    ) -> None:
+        """Sleep at most *most_s*, till there may be work for free slots, or more slots where they are lacking.
+
+        A worker with free slots arms its keys first and, where that is new, returns at once: what came between its last
+        look and the arming would be missed otherwise.
+        """
+        self._for_work, self._for_slot = has_slots, lacks_slots
         if has_slots and not self._armed and await self._arm(watched):
             return
         timer = asyncio.get_running_loop().call_later(most_s, self._woken.set)

@@ -212,7 +212,8 @@ class Worker(arq.worker.Worker):
         most_s = self.poll_delay_s or _BURST_POLL_S
         if has_slots and self.slots.next_due_s is not None:
             most_s = min(most_s, self.slots.next_due_s)
-        await self.idle.rest(self.source.watched(), has_slots=has_slots, most_s=most_s)
+        lacks_slots = not has_slots or self.slots.kept
+        await self.idle.rest(self.source.watched(), has_slots=has_slots, lacks_slots=lacks_slots, most_s=most_s)
 
     def _keys_changed(self, names: set[bytes] | None) -> None:
         if names is None or _ABORT in names:

@@ -13,7 +13,7 @@ ARGV[7…] ids     take these and no others; none: take what is due, earliest fi
 
 Returns {now, ms; when the next job is due, ms, -1 with none; jobs left in the queue;
          {queue, id} of a job that this worker shall make room for, or {}; 1 when the job taken must be alone;
-         the jobs, as in take.lua}
+         the jobs, as in take.lua; 0}
 ]]
 -- include: take
 
@@ -43,5 +43,5 @@ end
 
 local head = redis.call("ZRANGE", queue, 0, 0, "WITHSCORES")
 return {
-  now_ms, head[2] or -1, redis.call("ZCARD", queue), worker.suspect or {}, worker.alone and 1 or 0, jobs,
+  now_ms, head[2] or -1, redis.call("ZCARD", queue), worker.suspect or {}, worker.alone and 1 or 0, jobs, 0,
 }

@@ -12,21 +12,26 @@ KEYS[2] paused   set of "lane:<lane>", "tenant:<tenant>"
 ARGV[1…6]        as in claim.lua
 ARGV[7] cap      most running jobs of a tenant over all lanes, 0 for none
 ARGV[8] tenants  JSON object: tenant -> {"weight": > 0, "cap": jobs}, for those that differ from 1 and ARGV[7]
-ARGV[9] n        number of lanes served
-ARGV[10…]        lane, weight > 0; n times; then queue, id: take these jobs and no others
+ARGV[9] spare    part of this process' slots that the jobs of one tenant and lane leave to others, 0 for none; see full
+ARGV[10] held    JSON object: "<lane>:<tenant>" -> jobs that this process runs of it, for those that matter
+ARGV[11] n       number of lanes served
+ARGV[12…]        lane, weight > 0; n times; then queue, id: take these jobs and no others
 
 A job whose lease ran out keeps the place that it had: it comes before all that waits in its queue.
 
-Returns as claim.lua; in place of the jobs left: 1 when due work was left, 0 when none.
+Returns as claim.lua; in place of the jobs left: 1 when due work was left that may be taken, 0 when none; and at the
+end 1 when due work was left since the slots that are free are kept for others, else 0.
 ]]
 -- include: take
 
 local LANES, PAUSED = KEYS[1], KEYS[2]
 local PROMOTED, CHECK_MS, SKIPPED, OVERDUE = 100, 1000, 100, 100
 local STEP_MS, DEFAULT_PRIORITY = 3600000, 4
+local LOOKED_AT = 50
 local worker = claimer()
 local cap, tenants = tonumber(ARGV[7]), cjson.decode(ARGV[8])
-local lanes, first_named = {}, 10 + 2 * ARGV[9]
+local spare, held = tonumber(ARGV[9]), cjson.decode(ARGV[10])
+local lanes, first_named = {}, 12 + 2 * ARGV[11]
 local time = redis.call("TIME")
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local jobs, next_ms, overdue = {}, -1, {}
@@ -51,7 +56,7 @@ end
 -- Let tenants whose wait is over into the lane's ring.
 local function promote(lane)
   local over = redis.call("ZRANGE", lane.wait, "-inf", now_ms, "BYSCORE", "LIMIT", 0, PROMOTED)
-  for _, tenant in ipairs(over) do ring_join(lane.ring, lane.wait, tenant) end
+  for _, tenant in ipairs(over) do ring_join(lane.ring, lane.wait, tenant, now_ms) end
 end
 
 local function at_cap(tenant)
@@ -153,11 +158,51 @@ local function turn(lane, tenant)
   return take(worker, queue, job_id, score, now_ms), tenants[tenant] and tenants[tenant].weight or 1
 end
 
+-- Whether more than one tenant, or one in more than one lane, has work or had some within the last minutes.
+local crowded
+local function is_crowded()
+  if crowded ~= nil then return crowded end
+  local seen, count = {}, 0
+  local function note_all(lane, names)
+    for _, tenant in ipairs(names) do
+      local name = lane.name .. ":" .. tenant
+      if not seen[name] then seen[name], count = true, count + 1 end
+    end
+  end
+  for _, lane in ipairs(lanes) do
+    note_all(lane, redis.call("ZRANGE", lane.ring, 0, 1))
+    note_all(lane, redis.call("ZRANGE", lane.ring .. KEY.arrivals, "+inf", now_ms - KNOWN_MS, "BYSCORE", "REV",
+      "LIMIT", 0, 2))
+  end
+  crowded = count > 1
+  return crowded
+end
+
+-- Whether a tenant has as many of this process' slots for its jobs of a lane as it may: (1 - spare) / spare times as
+-- many as are free, so some always are for who comes next, and the fewer the more there are who want all. A dynamic
+-- threshold (Choudhury, Hahne 1998). Who is alone may have them all.
+local function is_full(lane, tenant)
+  local has = spare > 0 and held[lane.name .. ":" .. tenant]
+  local free = worker.slots - #jobs
+  return has and free > 0 and has * spare >= free * (1 - spare) and is_crowded()
+end
+
+-- The tenant of a lane whose turn it is; nil when none that may have more has due work.
+local function head_of(lane)
+  if not lane.open then return nil end
+  local first = redis.call("ZRANGE", lane.ring, 0, 0)[1]
+  if not first or not is_full(lane, first) then return first end
+  lane.kept = true
+  for _, tenant in ipairs(redis.call("ZRANGE", lane.ring, 1, LOOKED_AT)) do
+    if not is_full(lane, tenant) then return tenant end
+  end
+end
+
 -- The lane to serve next and the virtual time of its start; nil when none has work.
 local function next_lane(clock)
   local best, start
   for _, lane in ipairs(lanes) do
-    local head = lane.open and redis.call("ZRANGE", lane.ring, 0, 0)[1]
+    local head = head_of(lane)
     lane.head = head
     local at = math.max(clock, lane.finish)
     if head and (not best or at < start) then best, start = lane, at end
@@ -165,7 +210,7 @@ local function next_lane(clock)
   return best, start
 end
 
-for i = 10, first_named - 1, 2 do
+for i = 12, first_named - 1, 2 do
   local name = ARGV[i]
   local lane = {
     name = name, weight = tonumber(ARGV[i + 1]), ring = KEY.ring .. name, wait = KEY.wait .. name,
@@ -194,6 +239,10 @@ while not by_name and #jobs < worker.slots and not worker.alone and skipped < SK
     note(job, job[8])
     clock, lane.finish, lane.served = start, start + 1 / lane.weight, true
     redis.call("ZINCRBY", lane.ring, 1 / weight, lane.head)
+    if spare > 0 then
+      local name = lane.name .. ":" .. lane.head
+      held[name] = (held[name] or 0) + 1
+    end
   else
     skipped = skipped + 1
   end
@@ -204,7 +253,10 @@ for _, lane in ipairs(lanes) do
   if lane.served then redis.call("ZADD", LANES, lane.finish, lane.name) end
   if lane.open then sooner(redis.call("ZRANGE", lane.wait, 0, 0, "WITHSCORES")[2]) end
 end
-local more = next_lane(clock) and 1 or 0
+local more, kept = next_lane(clock) and 1 or 0, 0
+if more == 0 then
+  for _, lane in ipairs(lanes) do if lane.kept then kept = 1 end end
+end
 return {
-  now_ms, more == 1 and now_ms or next_ms, more, worker.suspect or {}, worker.alone and 1 or 0, jobs,
+  now_ms, more == 1 and now_ms or next_ms, more, worker.suspect or {}, worker.alone and 1 or 0, jobs, kept,
 }
