@@ -53,7 +53,7 @@ def worker_stage(stack: ExitStack, *, latency: str = "uniform:500ms..1500ms", co
     """A stage of *count* workers with ten slots each, all of which have started. *options* are the workers'."""
 
     def argv(folder: Path, redis_url: str, base_url: str) -> list[str]:
-        return worker_argv(write_config(folder, redis_url, base_url, budgets=BUDGETS, **options))
+        return worker_argv(write_config(folder, redis_url, base_url, **{"budgets": BUDGETS, **options}))
 
     here = stack.enter_context(stage(argv, workers=count, latency=latency))
     here.workers.wait_started(count)
