@@ -44,6 +44,7 @@ def provenance(result: JobResult[Any]) -> str:
         f"{result.state}, {result.quality}" + (f" ({', '.join(result.reasons)})" if result.reasons else ""),
         f"by {by.name}" + (f" with {by.prompt}" if by.prompt else ""),
         f"{_some(result.attempts, 'attempt')}, {_some(result.calls, 'call')}",
+        *([f"read in {result.chunks} parts"] if result.chunks > 1 else []),
         "tokens unknown" if tokens is None else _some(tokens, "token"),
         dollars(result.cost_usd),
         f"{result.latency_s:.1f} s",

@@ -57,13 +57,21 @@ class LiveJobs:
 
     def on_event(self, job_id: str, event: Event) -> None:
         """Note where a job is."""
-        known = event.data.get("stage", event.type) if event.type == "progress" else event.type
-        self._states[job_id] = str(known)
+        if event.type == "progress" and "step" in event.data:
+            return  # told by how many parts are done
+        self._states[job_id] = _where(event)
         if event.terminal:  # a replay's stream begins with the run before
             self._ended.add((job_id, event.run))
             self._progress.update(self._task, completed=len(self._ended))
         counts = Counter(self._states.values())
         self._line.plain = "  ".join(f"{state} {count}" for state, count in sorted(counts.items()))
+
+
+def _where(event: Event) -> str:
+    if event.type != "progress":
+        return event.type
+    data = event.data
+    return f"parts {data['done']}/{data['total']}" if "total" in data else str(data.get("stage", event.type))
 
 
 def print_all(console: Console, shown: list[Shown], stage: Stage, took_s: float) -> None:
@@ -138,7 +146,8 @@ def _facts(result: JobResult[Any]) -> Text:
         f"by {made.name}"
         + (f" ({made.model})" if made.model else "")
         + (f", prompt {made.prompt}" if made.prompt else ""),
-        f"{_count(result.attempts, 'attempt')}, {_count(result.calls, 'call')}",
+        f"{_count(result.attempts, 'attempt')}, {_count(result.calls, 'call')}"
+        + (f" for {result.chunks} parts" if result.chunks > 1 else ""),
         f"tokens: {tokens or 'none'}",
         f"cost {_money(result.cost_usd)} USD",
         f"{result.latency_s:.2f} s",

@@ -59,6 +59,27 @@ async def test_a_killed_worker_s_document_goes_on_at_the_next_chunk(
     assert faults([job.id]) == []
 
 
+async def test_a_worker_told_to_stop_hands_the_document_on_between_two_chunks(
+    producer: Producer, simulator: Simulator, start_worker: StartWorker, redis: Redis, faults: Callable[..., list[str]]
+) -> None:
+    """It waits for what is in flight and begins no more; nothing at all is made twice, and nothing is uncertain."""
+    simulator.script(["delay seconds=0.2"])
+    first = start_worker(route=ROUTE)
+    job = await producer.enqueue(ASKED)
+    await until(lambda: _longer(redis, 5))
+    first.terminate()
+    assert await first.ended() == 0
+    status = await job.status()
+    assert (status.state.terminal, status.attempts) == (False, 0)
+    assert status.calls < CHUNKS
+    start_worker(route=ROUTE)
+    result = await job.result(timeout_s=40)
+    asked, answered = await calls_of(redis, job.id)
+    assert (result.state, result.attempts, result.uncertain_nanousd) == ("succeeded", 1, 0)
+    assert asked == answered
+    assert len(simulator.calls()) == result.calls == asked.total()
+
+
 async def _longer(redis: Redis, entries: int) -> bool:
     return int(await redis.xlen(keys.LEDGER)) >= entries
 

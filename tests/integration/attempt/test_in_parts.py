@@ -147,7 +147,7 @@ def found(n: int, **value: Any) -> dict[str, Any]:
 async def test_what_parts_have_is_merged(producer: Producer, simulator: Simulator, settings: Make) -> None:
     """The whole schema holds for the whole; a contradiction is told with its place."""
     flour, bread = {"item": "flour"}, {"item": "bread"}
-    nothing = {"number": None, "lines": []}
+    nothing: dict[str, Any] = {"number": None, "lines": []}
     rules = [
         found(1, number="A-1", lines=[flour, flour]),
         found(2, lines=[flour, bread]),
@@ -354,6 +354,20 @@ async def test_what_the_job_cannot_pay_for_as_a_whole_is_not_begun(
     result = await rich.result(timeout_s=0)
     assert result.state == "succeeded"
     assert 0 < (result.cost_nanousd or 0) <= 50_000_000
+
+
+async def test_tokens_of_all_calls_are_bounded_likewise(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """By the job's own limit."""
+    few = await producer.enqueue(ASKED, max_total_tokens=10_000, on_failure="dead_letter")
+    many = await producer.enqueue(ASKED, max_total_tokens=60_000)
+    await work_off(settings(route=PARTS))
+    with pytest.raises(JobDeadError) as dead:
+        await few.result(timeout_s=0)
+    assert dead.value.reason == "over_budget"
+    result = await many.result(timeout_s=0)
+    assert (result.state, result.calls) == ("succeeded", len(simulator.calls()))
 
 
 async def test_a_target_that_is_too_dear_for_all_parts_is_not_asked(

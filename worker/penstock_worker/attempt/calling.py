@@ -57,7 +57,7 @@ class NotCalled(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-        """``lost``, ``cancelled``, ``envelope_spent``, ``over_budget`` or ``unknown_price``."""
+        """``lost``, ``cancelled``, ``envelope_spent``, ``over_budget``, ``unknown_price`` or ``leaving``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Plan:
     @property
     def answer_bytes(self) -> int:
         """How long notes on a part may be."""
-        return self.chunk_bytes // NOTES
+        return self.chunk_bytes // NOTES - len(_BETWEEN)
 
     def as_json(self) -> bytes:
         """As it is kept with the job."""

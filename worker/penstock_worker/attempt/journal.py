@@ -128,7 +128,8 @@ class Journal:
         self.last_error = last_error
         """Why the run's attempt before this one failed; None when there was none."""
         self.facts: dict[str, bytes] = {}
-        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``, ``<call id>:response``."""
+        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``, and
+        ``<call id>:response``."""
         self._ahead: dict[str, deque[CallEntry]] = {}
         for call in self._of_attempt():
             if call.place[2] > walked:

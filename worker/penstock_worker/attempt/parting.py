@@ -87,7 +87,7 @@ class Parting:
     async def answer(self, attempt: Attempt) -> Succeeded | JobFailure | list[Trouble]:
         """The answer to a text that is too long; why there will be none; or what kept a step from getting one.
 
-        Raises NotCalled, when no step is in flight any more.
+        Raises NotCalled, when no step is in flight any more; of ``leaving`` when its worker was told to stop.
         """
         in_parts = attempt.task.in_parts
         if in_parts is None:
@@ -197,6 +197,8 @@ class _Work:
         async def work() -> None:
             for part in waiting:
                 try:
+                    if self.job.lease.leaving:
+                        raise NotCalled("leaving")
                     answers[part.number] = await self._part(f"{name}:{part.number}", part)
                     await progress.one_done()
                 except Exception as error:  # what is in flight is paid for, and waited for

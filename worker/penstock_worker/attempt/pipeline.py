@@ -29,7 +29,7 @@ from penstock_worker.attempt.deciding import (
     opens_first,
     own_wait_s,
 )
-from penstock_worker.attempt.outcome import Cancelled, Lost, Outcome, Retry, Succeeded
+from penstock_worker.attempt.outcome import Cancelled, HandBack, Lost, Outcome, Retry, Succeeded
 from penstock_worker.attempt.parting import Parting, begun_in_parts, wants_parts
 from penstock_worker.attempt.store import Parked
 from penstock_worker.attempt.walking import Walk, Walker
@@ -107,6 +107,8 @@ class Pipeline:
             return Lost()
         if stop.why == "cancelled":
             return Cancelled()
+        if stop.why == "leaving":
+            return HandBack()
         last = walk.last.code if walk.last else attempt.journal.last_error
         return await give_up(attempt, JobFailure(code=stop.why, message=_REFUSED[stop.why], last_error=last))
 

@@ -71,27 +71,44 @@ class Planner:
         attempt = self.attempt
         calls = most_calls(len(cut), joined=self.in_parts.joining is not None)
         attempt.step_calls = calls * CALLS_PER_ATTEMPT
-        limit = attempt.request.max_cost_nanousd
-        if limit is None:
+        if not attempt.request.bounded:
             return attempt
         done = len({call.step for call in attempt.journal.of_run() if call.step and call.kind == "answered"})
-        costs = {
-            target.name: self._most_nanousd(target, plan, max(calls - done, 1)) for target in attempt.route.targets
-        }
-        left = limit - attempt.spent_nanousd()
-        payable = tuple(one for one in attempt.route.targets if (cost := costs[one.name]) is not None and cost <= left)
+        worst = self._worst(plan, max(calls - done, 1))
+        refused = {target.name: self._refused(target, worst) for target in attempt.route.targets}
+        payable = tuple(target for target in attempt.route.targets if refused[target.name] is None)
         if payable:
             return replace(attempt, route=replace(attempt.route, targets=payable))
         if done:
             return attempt
-        code = "unknown_price" if None in costs.values() else "over_budget"
+        code = "unknown_price" if "unknown_price" in refused.values() else "over_budget"
         return JobFailure(code=code, message=_NO_MONEY[code])
 
-    def _most_nanousd(self, target: Target, plan: Plan, calls: int) -> int | None:
-        input_tokens = token_bound(plan.chunk_bytes + size(self._beside()))
-        costing = self.walker.asker.caller.prices
-        most = costing.worst_case(target, input_tokens, self.attempt.route.max_output_tokens)
-        return None if most is None else most * calls
+    def _worst(self, plan: Plan, calls: int) -> list[tuple[int, int]]:
+        """So many calls of so many input tokens each, at most.
+
+        Before a call of a job with limits a token is reckoned for each byte; by then it is known what the others took.
+        So only those at the same time are reckoned so here, the others as text that is written by people.
+        """
+        text_bytes = plan.chunk_bytes + size(self._beside())
+        strict = min(self.attempt.route.chunks_at_once, calls)
+        return [(strict, token_bound(text_bytes, strict=True)), (calls - strict, token_bound(text_bytes))]
+
+    def _refused(self, target: Target, worst: Sequence[tuple[int, int]]) -> str | None:
+        """Why the job cannot pay for all calls to *target*; None when it can."""
+        attempt, cap = self.attempt, self.attempt.route.max_output_tokens
+        request, costing = attempt.request, self.walker.asker.caller.prices
+        if request.max_total_tokens is not None:
+            tokens = sum(calls * (input_tokens + cap) for calls, input_tokens in worst)
+            if attempt.taken_tokens() + tokens > request.max_total_tokens:
+                return "over_budget"
+        if request.max_cost_nanousd is None:
+            return None
+        costs = [(calls, costing.bound(target, input_tokens, cap).nanousd) for calls, input_tokens in worst]
+        if any(cost is None for _, cost in costs):
+            return "unknown_price"
+        most = sum(calls * (cost or 0) for calls, cost in costs)
+        return "over_budget" if attempt.spent_nanousd() + most > request.max_cost_nanousd else None
 
     def _room_bytes(self) -> int | None:
         """What every target with a known window has room for beside the prompt; None when none is known."""

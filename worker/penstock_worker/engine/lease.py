@@ -47,6 +47,8 @@ class Lease:
     """When an abort was asked for before the start, by the asker's clock; 0 when none was."""
     corrupt: str = ""
     """Why the job cannot be read; empty when it can."""
+    leaving: bool = False
+    """Whether its worker was told to stop: what takes many steps begins no more of them, and is handed back."""
     cancel_reason: CancelReason | None = None
     released: bool = False
     """Set by whoever ended the lease in Redis; until then a worker that goes leaves the job to be taken over."""

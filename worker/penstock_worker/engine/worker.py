@@ -273,6 +273,8 @@ class Worker(arq.worker.Worker):
 
     def handle_sig_wait_for_completion(self, signum: Signals) -> None:
         self.stopping = True
+        for lease in self.held.values():
+            lease.leaving = True
         super().handle_sig_wait_for_completion(signum)
 
     async def _wait_for_tasks_to_complete(self, signum: Signals) -> None:
