@@ -33,6 +33,7 @@ def ledger_fields(attempt: Attempt, entry: CallEntry, price_version: str) -> Map
         "target": intent["target"],
         "prompt": intent["prompt"],
         "route": intent.get("route"),
+        "arm": intent.get("arm"),
         "prompt_digest": prompt.short_digest if prompt.name == intent["prompt"] else None,
         "purpose": intent["purpose"],
         "held_nanousd": intent["held_nanousd"],

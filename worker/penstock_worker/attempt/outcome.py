@@ -55,6 +55,8 @@ class Retry:
     """Code of the error behind it."""
     charged: bool
     """Whether this attempt counts against ``max_attempts``; a throttle does not."""
+    due_at_ms: int | None = None
+    """The moment itself, by Redis' clock, where it has a place in a line; else None."""
 
 
 @dataclass(frozen=True, slots=True)

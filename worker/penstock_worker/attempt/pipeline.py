@@ -86,14 +86,17 @@ class Pipeline:
     async def _park(self, attempt: Attempt, retry: Retry, closed: TargetClosed) -> Outcome:
         """Wait for the target that opens first, in its line."""
         store, deadline_at_ms = self._caller.store, attempt.deadline_at_ms
-        parked, wait_s = await store.park(attempt.lease, closed.target, closed.tokens, deadline_at_ms)
+        parked, due_at_ms = await store.park(attempt.lease, closed.target, closed.tokens, deadline_at_ms)
         if parked is Parked.LOST:
             return Lost()
         if parked is Parked.TOO_LATE:
             why = closed.closed.why
             return await give_up(attempt, JobFailure(code="deadline_exceeded", message=LATE, last_error=why))
-        delay_s = max(wait_s, own_wait_s(attempt, self.luck.random()))
-        return replace(retry, delay_s=delay_s, reason=closed.closed.why)
+        wait_s, own_s = (due_at_ms - attempt.now_ms()) / 1000, own_wait_s(attempt, self.luck.random())
+        why = closed.closed.why
+        if own_s > wait_s:
+            return replace(retry, delay_s=own_s, reason=why)
+        return replace(retry, delay_s=max(0.0, wait_s), reason=why, due_at_ms=due_at_ms)
 
     async def _over_budget(self, attempt: Attempt, spent: BudgetSpent) -> Outcome:
         """Wait until the budget's window turns, or do without a model, as the budget's policy says."""

@@ -194,24 +194,32 @@ class AttemptStore:
         return await self._ended(lease, self._finish, args)
 
     async def reschedule(
-        self, lease: Lease, *, delay_s: float, charged: bool, attempt: Mapping[str, Any] | None, reason: str
+        self,
+        lease: Lease,
+        *,
+        delay_s: float,
+        charged: bool,
+        attempt: Mapping[str, Any] | None,
+        reason: str,
+        due_at_ms: int | None = None,
     ) -> bool:
         """Give the job back to its queue, for later or for now; False when the lease was lost.
 
-        A job whose cancel was asked for meanwhile is cancelled instead.
+        *due_at_ms* is the moment itself, by Redis' clock, instead of a delay from now on. A job whose cancel was asked
+        for meanwhile is cancelled instead.
         """
         told = orjson.dumps(attempt) if attempt else b""
-        args = [round(delay_s * 1000), int(charged), told, reason]
+        args = [round(delay_s * 1000) if due_at_ms is None else -due_at_ms, int(charged), told, reason]
         return await self._ended(lease, self._reschedule, args)
 
-    async def park(self, lease: Lease, target: str, tokens: int, deadline_at_ms: int | None) -> tuple[Parked, float]:
-        """Take a place in the line of a target for a call of so many tokens, and how long it is till its turn, in s.
+    async def park(self, lease: Lease, target: str, tokens: int, deadline_at_ms: int | None) -> tuple[Parked, int]:
+        """Take a place in the line of a target for a call of so many tokens; and when its turn is, ms of Redis' clock.
 
         A repeat takes another place, and the first is void.
         """
         args = [target, tokens, "" if deadline_at_ms is None else deadline_at_ms]
-        code, wait_ms = await _persist(lambda: self._run(self._park, lease, args)) or (0, 0)
-        return Parked(code), wait_ms / 1000
+        code, at_ms = await _persist(lambda: self._run(self._park, lease, args)) or (0, 0)
+        return Parked(code), at_ms
 
     async def bury_corrupt(self, lease: Lease, failure: JobFailure, keep_s: float) -> bool:
         """Put a dead letter in the place of a record that cannot be read; False when the lease was lost."""

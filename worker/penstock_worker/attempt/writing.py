@@ -41,7 +41,12 @@ async def write(store: AttemptStore, attempt: Attempt, outcome: Outcome) -> bool
         case Retry():
             summary = attempt_summary(attempt, outcome.reason)
             return await store.reschedule(
-                lease, delay_s=outcome.delay_s, charged=outcome.charged, attempt=summary, reason=outcome.reason
+                lease,
+                delay_s=outcome.delay_s,
+                charged=outcome.charged,
+                attempt=summary,
+                reason=outcome.reason,
+                due_at_ms=outcome.due_at_ms,
             )
         case HandBack():
             return await store.reschedule(lease, delay_s=0, charged=False, attempt=None, reason="drain")

@@ -8,7 +8,7 @@ Give a job back to its queue, to be started again later or at once. One whose ca
 
 KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token
-ARGV[3] delay, ms; 0 for at once
+ARGV[3] delay, ms; 0 for at once; below 0: the moment itself, ms, negated
 ARGV[4] 1 if the attempt is charged, 0 if it is not (a hand back, a throttle)
 ARGV[5] what the attempt came to, JSON, for the journal; "" for nothing
 ARGV[6] why, a code
@@ -30,6 +30,7 @@ if not tenant then
   return -1
 end
 local now = now_ms()
+if delay_ms < 0 then delay_ms = math.max(0, -delay_ms - now) end
 if called then -- what it was about to wait for is there
   redis.call("HDEL", record, "called")
   delay_ms = 0
