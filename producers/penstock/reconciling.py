@@ -6,7 +6,8 @@
    not billed. Where the bill has sums only, it is settled when what they leave for the calls in doubt is clear.
 3. What is settled is written once, as entries that amend: a repeat finds nothing in doubt.
 
-A bill is taken to be whole from its first line's time to its last one's, for one provider.
+A bill is taken to be whole from its first line's time to its last one's, for one provider. By clocks that differ a
+little a call can be sent before that: one that has a line counts in any case.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from penstock_schemas.results import BUCKETS, Usage, moment
 Row = dict[bytes, bytes]
 
 LATE_MS = 60_000
-"""How much earlier than it was written down a call may be sent, beyond its longest time: for where to begin to read."""
+"""How much earlier than the bill's first line the reading begins, for clocks that differ."""
 
 
 @dataclass(slots=True)
@@ -162,7 +163,8 @@ async def compare(
     calls = await _read_calls(producer.link, since_ms)
     _match(bill, calls)
     whose = provider or _provider(bill, calls.values())
-    scope = [c for c in calls.values() if c.entry.target.startswith(f"{whose}/") and since_ms <= c.sent_ms < until_ms]
+    ours = [call for call in calls.values() if _provider_of(call) == whose]
+    scope = [call for call in ours if call.line is not None or since_ms <= call.sent_ms < until_ms]
     prices = await KeptPrices.read(producer.link)
     at = Comparison(bill, whose, moment(since_ms), moment(until_ms))
     _Judge(at, scope, prices).judge()

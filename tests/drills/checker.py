@@ -167,7 +167,7 @@ def every_intent_has_an_end(at: Snapshot) -> Iterator[str]:
 
 def the_ledger_has_each_call_once(at: Snapshot) -> Iterator[str]:
     """One entry for a call's end, and more only where they amend that one."""
-    for (job_id, call), entries in _ledger(at).items():
+    for (job_id, call), entries in ledger_calls(at).items():
         if [entry["amends"] for entry in entries] != ["0", *[entries[0]["id"]] * (len(entries) - 1)]:
             yield f"call {call} of {job_id} has {len(entries)} entries, amending {[e['amends'] for e in entries]}"
 
@@ -176,7 +176,7 @@ def the_ledger_is_the_sum_of_the_jobs(at: Snapshot) -> Iterator[str]:
     """Cost and uncertain cost of a job are those of its calls; amounts are whole and not negative."""
     cost: dict[str, int] = defaultdict(int)
     uncertain: dict[str, int] = defaultdict(int)
-    for (job_id, call), entries in _ledger(at).items():
+    for (job_id, call), entries in ledger_calls(at).items():
         amounts = [int(entry["cost_nanousd"] or 0) for entry in entries]
         cost[job_id] += amounts[-1]
         uncertain[job_id] += int(entries[-1]["uncertain_nanousd"])
@@ -203,9 +203,9 @@ def budgets_are_the_sum_of_the_ledger(at: Snapshot) -> Iterator[str]:
     windows = [row for budget, row in at.named("penstock:budget:global:day:")]
     if not windows:
         return
-    ledger = _ledger(at).values()
+    ledger = ledger_calls(at).values()
     expected = {
-        "spent": sum(int(entry["cost_nanousd"] or 0) for entries in ledger for entry in entries),
+        "spent": sum(int(entries[-1]["cost_nanousd"] or 0) for entries in ledger),
         "uncertain": sum(int(entries[-1]["uncertain_nanousd"]) for entries in ledger),
     }
     for name, amount in expected.items():
@@ -214,24 +214,33 @@ def budgets_are_the_sum_of_the_ledger(at: Snapshot) -> Iterator[str]:
 
 
 def the_ledger_is_the_bill(at: Snapshot) -> Iterator[str]:
-    """To the nano-USD where a call's cost is known; where it is not, the bill is within what is held as uncertain."""
-    ledger = _ledger(at)
+    """To the nano-USD where a call's cost is known; where it is not, the bill is within what is held as uncertain.
+
+    An amount that is an estimate of ours, for want of possible figures, is a bound.
+    """
+    ledger = ledger_calls(at)
     for call in at.bill:
         job_id, _, number = (call.get("caller_id") or "").rpartition(":")
         entries = ledger.get((job_id, number), [])
         if not entries or call.get("model") not in PRICES:
             continue
-        prices = PRICES[call["model"]]
-        billed = sum(call.get(kind, 0) * price for kind, price in prices.items()) if call.get("billed") else 0
-        cost = sum(int(entry["cost_nanousd"] or 0) for entry in entries)
-        most = cost + int(entries[-1]["uncertain_nanousd"])
-        if not cost <= billed <= most:
+        billed, last = charged_nanousd(call), entries[-1]
+        cost = int(last["cost_nanousd"] or 0)
+        most = cost + int(last["uncertain_nanousd"])
+        least = 0 if last.get("estimated") == "1" else cost
+        if not least <= billed <= most:
             yield f"{call['caller_id']} is billed with {billed} nano-USD, the ledger has {cost} to {most}"
+
+
+def charged_nanousd(call: dict[str, Any]) -> int:
+    """What the provider charges for a call of its bill."""
+    prices = PRICES.get(call["model"], {})
+    return sum(call.get(kind, 0) * price for kind, price in prices.items()) if call.get("billed") else 0
 
 
 def every_billed_call_is_in_the_ledger(at: Snapshot) -> Iterator[str]:
     """What the provider charges was intended, written down, and is not free. No call id was sent twice."""
-    ledger = _ledger(at)
+    ledger = ledger_calls(at)
     for caller_id, times in Counter(call.get("caller_id") for call in at.bill).items():
         if caller_id is not None and times > 1:
             yield f"{caller_id} was sent {times} times"
@@ -267,7 +276,7 @@ def _calls(journal: Hash) -> list[str]:
     return [name for name in journal if re.fullmatch(r"\d+\.\d+\.\d+", name)]
 
 
-def _ledger(at: Snapshot) -> dict[tuple[str, str], list[Hash]]:
+def ledger_calls(at: Snapshot) -> dict[tuple[str, str], list[Hash]]:
     entries: dict[tuple[str, str], list[Hash]] = defaultdict(list)
     for entry_id, entry in at.values.get("penstock:ledger", []):
         entries[entry["job"], entry["call"]].append({**entry, "id": entry_id})

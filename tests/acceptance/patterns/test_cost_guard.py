@@ -45,7 +45,12 @@ async def calls(worker: HandWorker, lease: Lease, dice: random.Random, most: int
     if dice.random() < 0.1:  # it was cut off after it was sent
         end = {"cost_nanousd": 0, "uncertain_nanousd": held}
     await asyncio.sleep(0)
-    about: dict[str, Any] = {"tenant": "acme", "task": "summarize", "target": INTENT["target"], "prompt": INTENT["prompt"]}
+    about: dict[str, Any] = {
+        "tenant": "acme",
+        "task": "summarize",
+        "target": INTENT["target"],
+        "prompt": INTENT["prompt"],
+    }
     kind = "failed" if end["uncertain_nanousd"] else "answered"
     await worker.store.settle(lease, call, kind, end, ledger=about, tokens=300, **end)
     if dice.random() < 0.1:
