@@ -240,6 +240,19 @@ async def test_a_cost_limit_is_never_passed(producer: Producer, simulator: Simul
     assert billed + result.uncertain_nanousd <= 1_000_000
 
 
+async def test_a_limit_of_tokens_is_never_passed(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """What all calls of the job took together stays below it; a call that might not is not made."""
+    simulator.script(["wrong-schema"])
+    job = await producer.enqueue(ASKED, max_total_tokens=3_200, max_attempts=20)
+    async with working(settings()):
+        result = await job.result(timeout_s=60)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.last_error) == ("over_budget", "bad_output")
+    assert 0 < (result.usage.total_tokens or 0) <= 3_200
+    took = sum(c.uncached_input_tokens + c.cached_input_tokens + c.output_tokens for c in simulator.calls())
+    assert took == result.usage.total_tokens
+
+
 async def test_a_limit_below_one_call_makes_none(producer: Producer, simulator: Simulator, settings: Make) -> None:
     """Not a cent is risked."""
     job = await producer.enqueue(ASKED, max_cost_usd="0.00001", on_failure="dead_letter")

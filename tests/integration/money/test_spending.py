@@ -93,6 +93,33 @@ async def test_a_call_that_is_cut_off_stays_uncertain(
     assert 0 < row["uncertain"] <= LIMIT
 
 
+async def test_a_target_without_a_price_stops_the_worker_at_its_start(settings: Make) -> None:
+    """It is said what to do; where the route allows it, the worker starts."""
+    unknown = {"targets": ["openai/nobody-knows-it"]}
+    with pytest.raises(ConfigurationError, match=r'prices\."openai/nobody-knows-it": its price is unknown') as refusal:
+        await asyncio.wait_for(work_off(settings(**unknown)), 10)
+    assert 'routes.default.unknown_price = "allow"' in refusal.value.message
+    await asyncio.wait_for(work_off(settings(**unknown, route={"unknown_price": "allow"})), 10)
+
+
+async def test_a_redis_that_comes_back_empty_is_told_the_budgets_before_the_next_call(
+    redis: Redis, producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """A worker with budgets makes no call that they have not let through."""
+    async with working(settings(budgets={"global": {"day_usd": "0", "when_spent": "degrade"}})):
+        await until(lambda: told(redis), timeout_s=10)
+        await redis.flushdb()
+        result = await (await producer.enqueue(Summarize(text="A mail. It is short."))).result(timeout_s=30)
+    assert result.failure is not None
+    assert result.failure.code == "budget_exceeded"
+    assert simulator.calls() == []
+
+
+async def told(redis: Any) -> bool:
+    """Whether a worker has told its budgets."""
+    return bool(await redis.hexists(keys.BUDGETS, "global"))
+
+
 async def test_a_wrong_budget_stops_the_worker_at_its_start(settings: Make) -> None:
     """A scope or an amount that is none names its key."""
     for budgets, key in (

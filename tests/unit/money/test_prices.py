@@ -15,6 +15,7 @@ from penstock_schemas.results import Usage
 from penstock_worker.money.prices import PriceError, PriceTable
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
+AUTUMN = datetime(2026, 11, 1, tzinfo=UTC)
 CHEAP = {"input_per_mtok": "0.15", "output_per_mtok": "0.60"}
 
 
@@ -126,6 +127,82 @@ def test_a_row_comes_back_from_its_json_with_its_digest() -> None:
     assert other is not None
     assert other.digest != row.digest
     assert read_price_row(b"{}") is None
+
+
+TIERED = {
+    **CHEAP,
+    "long_context": {"over_input_tokens": 1_000, "input_per_mtok": "0.30", "output_per_mtok": "0.90"},
+    "tiers": {
+        "flex": {"input_per_mtok": "0.05", "output_per_mtok": "0.20"},
+        "batch": {
+            "input_per_mtok": "0.075",
+            "output_per_mtok": "0.30",
+            "long_context": {"over_input_tokens": 1_000, "input_per_mtok": "0.15", "output_per_mtok": "0.45"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("tier", "tokens", "nanousd"),
+    [
+        (None, 1_000, 1_000 * 150 + 600),
+        ("default", 1_000, 1_000 * 150 + 600),
+        (None, 1_001, 1_001 * 300 + 900),
+        ("flex", 1_001, 1_001 * 50 + 200),
+        ("batch", 1_000, 1_000 * 75 + 300),
+        ("batch", 1_001, 1_001 * 150 + 450),
+        ("priority", 1_000, None),
+    ],
+)
+def test_a_configured_price_goes_by_tier_and_length(tier: str | None, tokens: int, nanousd: int | None) -> None:
+    """A long call is priced anew as a whole; a tier without a price has none, where there are tiers."""
+    table = PriceTable({"a/b": TIERED})
+    usage = Usage(input_tokens=tokens, output_tokens=1)
+    assert table.price("a/b", usage, AT, service_tier=tier) == nanousd
+    assert table.worst_case("a/b", tokens, 1, AT, service_tier=tier) == nanousd
+
+
+def test_a_price_of_a_provider_holds_for_all_its_models() -> None:
+    """But for those that have one of their own."""
+    table = PriceTable({"local/*": {"input_per_mtok": "0", "output_per_mtok": "0"}, "local/big": CHEAP})
+    usage = Usage(input_tokens=10, output_tokens=10)
+    assert table.price("local/whatever", usage, AT) == 0
+    assert table.price("local/big", usage, AT) == 10 * 150 + 10 * 600
+    assert table.price("other/whatever", usage, AT) is None
+
+
+def test_a_shorter_call_may_be_the_dearer_one() -> None:
+    """A bound looks at every step below it."""
+    long_is_cheap = {
+        **CHEAP,
+        "long_context": {"over_input_tokens": 1_000, "input_per_mtok": "0", "output_per_mtok": "0"},
+    }
+    assert PriceTable({"a/b": long_is_cheap}).worst_case("a/b", 5_000, 1, AT) == 1_000 * 150 + 600
+
+
+@pytest.mark.parametrize(("tier", "half"), [("batch", True), ("flex", True), (None, False), ("default", False)])
+def test_the_table_knows_batch_and_flex(tier: str | None, half: bool) -> None:
+    """OpenAI's batches and its flex tier cost half."""
+    usage = Usage(input_tokens=1_000, output_tokens=1_000)
+    full = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN)
+    assert full is not None
+    priced = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN, service_tier=tier)
+    assert priced == (full // 2 if half else full)
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ({**CHEAP, "long_context": CHEAP}, "a/b.long_context.over_input_tokens"),
+        ({**CHEAP, "long_context": {**CHEAP, "over_input_tokens": 0}}, "a/b.long_context.over_input_tokens"),
+        ({**CHEAP, "tiers": {"flex": {"input_per_mtok": "1"}}}, "a/b.tiers.flex.output_per_mtok"),
+    ],
+)
+def test_a_bad_tier_names_its_key(raw: dict[str, Any], key: str) -> None:
+    """What is missing, and where."""
+    with pytest.raises(PriceError, match=key):
+        PriceTable({"a/b": raw})
 
 
 def test_version_changes_with_the_overrides() -> None:

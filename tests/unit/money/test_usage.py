@@ -170,6 +170,12 @@ def test_reported_cost(raw: Any, nanousd: int | None) -> None:
 
 
 @given(st.text())
+def test_a_strict_bound_covers_a_token_per_byte(text: str) -> None:
+    """Which is the most that a byte-level vocabulary makes of any text, base64 and rare characters included."""
+    assert token_bound(len(text.encode("utf-8")), 0, strict=True) == len(text.encode("utf-8"))
+
+
+@given(st.text())
 def test_bound_covers_a_token_per_character_group(text: str) -> None:
     """The bound grows with the bytes and is never below a third of them."""
     size = len(text.encode("utf-8", "surrogatepass"))

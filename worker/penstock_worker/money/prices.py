@@ -22,7 +22,7 @@ from penstock_schemas.results import Usage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelPrice, Tier
+    from genai_prices.types import ModelPrice, PriceVariant, Tier
 
 _RATES: Final[dict[str, Bucket]] = {
     "input_per_mtok": "input_tokens",
@@ -200,15 +200,20 @@ def _listing(ref: str, service_tier: str | None, minute: int) -> _Listing | None
         _, found = _snapshot().find_provider_model(model, None, provider, None)
     except LookupError:
         return None
-    if context and not any(variant.when == context for variant in found.price_variants or ()):
+    at = datetime.fromtimestamp(minute * 60, UTC)
+    if context and not any(_is_for(variant, context, at) for variant in found.price_variants or ()):
         return None  # no price for this tier, and the standard one would be wrong
-    prices = found.get_prices(datetime.fromtimestamp(minute * 60, UTC), context)
+    prices = found.get_prices(at, context)
     starts = tuple(sorted({step.start for step in _steps(prices)}))
     try:
         rows = tuple(_row(ref, tier, prices, over) for over in (None, *starts))
     except ValueError:
         return None  # priced in units that a call's tokens do not give
     return _Listing(starts, rows)
+
+
+def _is_for(variant: "PriceVariant", context: Mapping[str, str], at: datetime) -> bool:
+    return variant.when == context and (variant.constraint is None or variant.constraint.active(at))
 
 
 def _steps(prices: "ModelPrice") -> "list[Tier]":
