@@ -336,6 +336,25 @@ async def test_each_part_takes_the_route_by_itself(producer: Producer, simulator
     assert sum(call.model == "gpt-4o" for call in simulator.calls()) == 1
 
 
+async def test_a_cascade_is_taken_by_each_part(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Only a part whose answer is not in its text goes on to the stronger model; one with nothing in it does not."""
+    schema = {"type": "object", "properties": {"lines": {"type": "array", "items": {"type": "string"}}}}
+    simulator.script(
+        [
+            {"match": {"contains": "Letter 02", "model": "gpt-4o-mini"}, "answer": '{"lines": ["invented"]}'},
+            found(2, lines=["Letter 02"]),
+            {"answer": '{"lines": []}'},
+        ]
+    )
+    job = await producer.enqueue(Extract(text=TEXT, schema=schema))
+    cascade = {"cascade": {"openai/gpt-4o-mini": {"quality": "repaired", "min_confidence": 1.0}}, "chunks_at_once": 1}
+    targets = ["openai/gpt-4o-mini", "openai/gpt-4o"]
+    await work_off(settings(targets=targets, routes={"extract": {"targets": targets, **PARTS, **cascade}}))
+    result = await job.result(timeout_s=0)
+    assert (result.output, result.quality, result.calls) == ({"lines": ["Letter 02"]}, Quality.OK, CHUNKS + 1)
+    assert [call.model for call in simulator.calls()].index("gpt-4o") == 2
+
+
 # Money
 
 

@@ -65,6 +65,15 @@ def test_what_is_no_plan_is_an_error(kept: bytes) -> None:
         read_plan(kept)
 
 
+def test_white_space_is_nothing_to_be_asked_about() -> None:
+    """Pages of it cost no call."""
+    plan = Plan(1_000, 100)
+    assert [each.text.strip() for each in plan.cut("The mill." + "\n" * 9_000 + "The river.")] == [
+        "The mill.",
+        "The river.",
+    ]
+
+
 def test_bytes_count_and_not_characters() -> None:
     """In any script."""
     assert not over_limit(12, "mill" * 3)

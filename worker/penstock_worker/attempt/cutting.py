@@ -46,8 +46,9 @@ class Plan:
         return orjson.dumps({"chunk_bytes": self.chunk_bytes, "overlap_bytes": self.overlap_bytes})
 
     def cut(self, text: str) -> list[Chunk]:
-        """The chunks of *text*."""
-        return chunks(text, self.chunk_bytes, self.overlap_bytes)
+        """The chunks of *text*; what is white space only is none."""
+        found = chunks(text, self.chunk_bytes, self.overlap_bytes)
+        return [each for each in found if not text[each.start : each.end].isspace()]
 
 
 def read_plan(kept: bytes) -> Plan:

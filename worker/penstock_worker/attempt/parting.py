@@ -138,7 +138,9 @@ class _Work:
     async def answer(self, cut: Sequence[Chunk]) -> Succeeded:
         joined = self.in_parts.joining is not None
         progress = Progress(self.walker.asker.caller.store, self.job, most_calls(len(cut), joined=joined))
-        parts = [Part(each.number, len(cut), each.text, each.bytes, self.plan.answer_bytes) for each in cut]
+        parts = [
+            Part(number, len(cut), each.text, each.bytes, self.plan.answer_bytes) for number, each in enumerate(cut, 1)
+        ]
         answers = await self._all("chunk", parts, progress)
         return await (self._joined(answers, progress) if joined else self._merged(answers))
 
@@ -162,9 +164,14 @@ class _Work:
     async def _join(self, notes: str, progress: Progress) -> Succeeded:
         in_parts, job = self.in_parts, self.job
         assert in_parts.joining is not None
-        variables, schema = in_parts.join_variables(job.asked), job.task.schema(job.asked)
         task = StepTask(
-            job.task, in_parts.joining, notes, variables, schema, lambda output: job.task.check(job.asked, output)
+            job.task,
+            in_parts.joining,
+            notes,
+            in_parts.join_variables(job.asked),
+            job.task.schema(job.asked),
+            lambda output: job.task.check(job.asked, output),
+            lambda output: job.task.confidence(job.asked, output),
         )
         got = await self._step(step_of(job, "join", task, stream=True))
         await progress.one_done()
@@ -221,14 +228,14 @@ class _Work:
     async def _part(self, name: str, part: Part) -> list[PartAnswer]:
         """The answer for one part, or for its halves where it is too long."""
         in_parts, asked = self.in_parts, self.job.asked
-        variables, schema = in_parts.variables(asked, part), in_parts.schema(asked)
         task = StepTask(
             self.job.task,
             in_parts.part_prompt,
             part.text,
-            variables,
-            schema,
-            lambda out: in_parts.check(asked, part, out),
+            in_parts.variables(asked, part),
+            in_parts.schema(asked),
+            lambda output: in_parts.check(asked, part, output),
+            lambda output: in_parts.confidence(asked, part, output),
         )
         try:
             return [PartAnswer(part, (await self._step(step_of(self.job, name, task))).output)]

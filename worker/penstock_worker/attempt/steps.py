@@ -19,6 +19,7 @@ from penstock_worker.prompts.prompt import Prompt
 from penstock_worker.tasks.definition import Task
 
 Check = Callable[[Any], Sequence[str]]
+Confidence = Callable[[Any], float | None]
 
 
 class StepTask(Task[Any]):
@@ -32,9 +33,11 @@ class StepTask(Task[Any]):
         variables: Mapping[str, str],
         schema: dict[str, Any],
         check: Check,
+        confidence: Confidence,
     ) -> None:
         vars(self).update(name=task.name, prompt=prompt)
-        self._text, self._variables, self._schema, self._check = text, variables, schema, check
+        self._text, self._variables, self._schema = text, variables, schema
+        self._check, self._confidence = check, confidence
 
     def text(self, asked: Any) -> str:
         """That of the step."""
@@ -51,6 +54,10 @@ class StepTask(Task[Any]):
     def check(self, asked: Any, output: Any) -> Sequence[str]:
         """That of the step."""
         return self._check(output)
+
+    def confidence(self, asked: Any, output: Any) -> float | None:
+        """That of the step."""
+        return self._confidence(output)
 
     @property
     def digest(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -14,7 +16,7 @@ from penstock_worker.documents.merging import Merged as MergedValue
 from penstock_worker.documents.merging import merge
 from penstock_worker.documents.partial import filled, partial_schema
 from penstock_worker.documents.voting import CLOSE_VOTE, Ballot, many_labels, one_label
-from penstock_worker.tasks.definition import Unusable
+from penstock_worker.tasks.definition import Task, Unusable
 from penstock_worker.tasks.parts import InParts, Merged, Part, PartAnswer
 from penstock_worker.tasks.quotes import check_quotes, found
 
@@ -23,6 +25,7 @@ _WORDS: Final = (20, 400)
 """Of the notes on a part, at least and at most."""
 
 _CONFLICTS_TOLD: Final = 10
+_SCHEMAS_KEPT: Final = 64
 
 
 def _place(part: Part) -> dict[str, str]:
@@ -92,15 +95,29 @@ class ExtractInParts(InParts[Extract[Any]]):
 
     prompt = "extract-part@1"
 
+    def __init__(self, task: Task[Extract[Any]], folder: Path) -> None:
+        super().__init__(task, folder)
+        self._made: OrderedDict[int, tuple[Extract[Any], dict[str, Any], str]] = OrderedDict()
+
     def schema(self, asked: Extract[Any]) -> dict[str, Any]:
         """The request's schema, in which nothing has to be there; with evidence, within another."""
-        loose = partial_schema(asked.json_schema)
-        return evidence_schema(loose) if asked.evidence else loose
+        return self._schema(asked)[0]
 
     def variables(self, asked: Extract[Any], part: Part) -> Mapping[str, str]:
         """The place of the part, its schema as JSON, and what to mind."""
         instructions = self.task.variables(asked)["instructions"]
-        return {**_place(part), "schema": orjson.dumps(self.schema(asked)).decode(), "instructions": instructions}
+        return {**_place(part), "schema": self._schema(asked)[1], "instructions": instructions}
+
+    def _schema(self, asked: Extract[Any]) -> tuple[dict[str, Any], str]:
+        """The schema and its JSON; made once for all parts of a request."""
+        made = self._made.get(id(asked))
+        if made is None or made[0] is not asked:
+            loose = partial_schema(asked.json_schema)
+            schema = evidence_schema(loose) if asked.evidence else loose
+            made = self._made[id(asked)] = asked, schema, orjson.dumps(schema).decode()
+            if len(self._made) > _SCHEMAS_KEPT:
+                self._made.popitem(last=False)
+        return made[1], made[2]
 
     def check(self, asked: Extract[Any], part: Part, output: Any) -> Sequence[str]:
         """With evidence, each quote must occur in the part."""

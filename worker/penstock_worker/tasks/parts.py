@@ -91,6 +91,16 @@ class InParts(Generic[InputT]):
         """As the task's check, for the answer for a part. Raise Unusable if it is none."""
         return ()
 
+    def confidence(self, asked: InputT, part: Part, output: Any) -> float | None:
+        """As the task's, for the answer for a part. Default: the task's own, asked about the part's text.
+
+        1 where that is not known: what is not in one part is in another.
+        """
+        if "text" not in type(asked).model_fields:
+            return self.task.confidence(asked, output)
+        own = self.task.confidence(asked.model_copy(update={"text": part.text}), output)
+        return 1.0 if own is None else own
+
     def merge(self, asked: InputT, answers: Sequence[PartAnswer]) -> Merged:
         """The answer for the whole, from those for all parts, in their order.
 
