@@ -39,7 +39,7 @@ SECTIONS: dict[str, tuple[Listed, ...]] = {
         Listed("degraded", "list | show | replay | purge   answers no model gave", "penstock.cli.letters:degraded_app"),
     ),
     "Money": (
-        Listed("costs", "What was spent, by day, tenant, task, model or prompt", "penstock.cli.costs:app"),
+        Listed("costs", "What was spent, why, and whether a bill agrees", "penstock.cli.costs:app"),
         Listed("budget", "show | set | unset | reset   what may be spent, and what is", "penstock.cli.budgets:app"),
     ),
     "Running": (

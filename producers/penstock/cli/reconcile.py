@@ -36,7 +36,7 @@ def reconcile(
 
     Without --resolve nothing is written. With it, calls of which nobody knew whether they were billed become spent, or
     free again: in the ledger, by entries that amend, in their budgets and in their jobs' records; a repeat changes
-    nothing. Ends with 1 while the two differ. Columns, and the exports that are known: docs/operating.md.
+    nothing. Ends with 1 while the two differ. Columns, and the exports that are known: docs/costs.md.
     """
     times = time_range(since, until)
     bill = _read(file)
