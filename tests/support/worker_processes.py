@@ -16,11 +16,12 @@ def write_config(
     targets: Sequence[str] = ("openai/gpt-4o-mini",),
     limits: Mapping[str, float] | None = None,
     route: Mapping[str, Any] | None = None,
+    routes: Mapping[str, Mapping[str, Any]] | None = None,
     budgets: Mapping[str, Mapping[str, str]] | None = None,
     breaker: bool = True,
     **worker: Any,
 ) -> Path:
-    """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks."""
+    """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks without their own."""
     sections: dict[str, dict[str, Any]] = {
         "redis": {"url": redis_url},
         "worker": {"concurrency": 10, **worker},
@@ -29,6 +30,7 @@ def write_config(
         "providers.openai.limits": dict(limits or {}),
         "routes.default": {"targets": list(targets), **(route or {})},
     }
+    sections |= {f"routes.{task}": dict(section) for task, section in (routes or {}).items()}
     sections |= {f'budgets."{scope}"': dict(section) for scope, section in (budgets or {}).items()}
     # JSON's scalars and lists are TOML's, too.
     lines = [
