@@ -32,6 +32,8 @@ class CallReport(Contract):
     prompt: str | None
     purpose: str | None
     """``ask``, ``reask``, ``larger_cap`` or ``weaker_schema_mode``."""
+    step: str | None = None
+    """Of a text that was worked on in parts: which of them, as ``chunk:3``, or ``join``; None for the whole."""
     sent_at: AwareDatetime | None
     outcome: str
     """``answered``, ``failed``, ``unknown``, or ``open`` when its end was never written."""
@@ -134,6 +136,7 @@ def _call(name: str, fields: dict[str, bytes]) -> CallReport:
         model=end.get("model"),
         prompt=intent.get("prompt"),
         purpose=intent.get("purpose"),
+        step=intent.get("step"),
         sent_at=_moment(intent.get("at_ms")),
         outcome=kind.decode(),
         error=end.get("error"),

@@ -101,6 +101,7 @@ def _call(call: CallReport) -> str:
     tokens = call.usage.total_tokens if call.usage else None
     parts = [
         call.target or "?",
+        call.step,
         call.purpose if call.purpose != "ask" else None,
         f"{call.outcome}: {call.error}" if call.error else call.outcome,
         f"HTTP {call.status}" if call.status else None,

@@ -257,6 +257,8 @@ async def test_a_part_that_fails_again_and_again_uses_up_the_attempts(
     assert dead.value.reason == "attempts_exhausted"
     made = await steps(redis, job.id)
     assert made.count("chunk:5") == 3
+    report = await DeadLetters(producer).show(job.id)
+    assert [call.step for attempt in report.runs[0].attempts for call in attempt.calls] == made
     assert len(made) == len(set(made)) + 2
 
 
@@ -324,6 +326,21 @@ async def test_calls_for_parts_are_few_at_a_time(producer: Producer, simulator: 
     await work_off(settings(route={**PARTS, "chunks_at_once": 3}))
     assert (await job.result(timeout_s=0)).calls == CHUNKS
     assert simulator.stats().max_in_flight == 3
+
+
+async def test_a_limit_on_calls_is_waited_for_in_place(
+    producer: Producer, redis: Redis, simulator: Simulator, settings: Make
+) -> None:
+    """Where it is for moments: the job is not put back into its queue for each of them."""
+    job = await producer.enqueue(Classify(text=TEXT, labels=["mill", "bug"]))
+    limited = settings(route=PARTS)
+    provider = limited.providers["openai"].model_copy(update={"max_in_flight": 1, "requests_per_min": 600})
+    simulator.script([{"match": {"contains": "Letter 03"}, "fault": "429 retry-after-ms=200", "times": 1}])
+    await work_off(limited.model_copy(update={"providers": {"openai": provider}}))
+    result = await job.result(timeout_s=0)
+    assert (result.state, result.attempts, result.calls) == ("succeeded", 1, CHUNKS + 1)
+    assert simulator.stats().max_in_flight == 1
+    assert "scheduled" not in [event.type async for event in job.events()]
 
 
 async def test_each_part_takes_the_route_by_itself(producer: Producer, simulator: Simulator, settings: Make) -> None:

@@ -7,8 +7,8 @@
                         the job comes again later and keeps what it has
 
 1. Before the first call: what all steps can cost at most must be within the job's own limit.
-2. Each step is a walk along the route of its own, with the guards, limits and budgets of every call. A chunk that turns
-   out to be too long for every target is cut in two.
+2. Each step is a walk along the route of its own, with the guards, limits and budgets of every call; a few seconds are
+   waited for a target that is closed. A chunk that turns out to be too long for every target is cut in two.
 3. An attempt that brought the job further is not charged for a step that failed for the first time: a text of a hundred
    parts meets more failures than one of one part. Each step can be excused so once, so it comes to an end.
 """
@@ -18,14 +18,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from penstock_schemas.errors import SchemaRejectedError
 from penstock_schemas.results import JobFailure, MadeBy, Quality
-from penstock_worker.attempt.asking import first_request
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.calling import NotCalled
 from penstock_worker.attempt.cutting import LEAST_CHUNK_BYTES, Plan, most_calls, over_limit, packed
@@ -34,10 +33,10 @@ from penstock_worker.attempt.outcome import Succeeded
 from penstock_worker.attempt.planning import Planner
 from penstock_worker.attempt.progress import Progress
 from penstock_worker.attempt.reading import Invalid
+from penstock_worker.attempt.stepping import Stepper, Unfinished, all_too_long, gravity
 from penstock_worker.attempt.steps import StepTask, step_of
 from penstock_worker.attempt.walking import Walk, Walker
 from penstock_worker.documents.chunking import Chunk, chunks, size
-from penstock_worker.routing.conditions import GROUPS
 from penstock_worker.tasks.definition import Unusable
 from penstock_worker.tasks.parts import InParts, Part, PartAnswer
 
@@ -55,27 +54,7 @@ def wants_parts(walk: Walk) -> bool:
     """Whether the text is too long for all targets of its walk, by what they said or by what is known of them."""
     if not walk.troubles:
         return begun_in_parts(walk.attempt)
-    return walk.attempt.task.in_parts is not None and _too_long(walk.troubles)
-
-
-def _too_long(troubles: Sequence[Trouble]) -> bool:
-    return all(each.code in GROUPS["too_long"] for each in troubles)
-
-
-class Unfinished(Exception):
-    """A step got no answer."""
-
-    def __init__(self, step: Attempt, troubles: list[Trouble], *, tried_before: bool) -> None:
-        super().__init__(step.step)
-        self.troubles = troubles
-        """What each target came to."""
-        self.tried_before = tried_before
-        """Whether it got none in an earlier attempt either."""
-
-    @property
-    def too_long(self) -> bool:
-        """Whether there was no target that takes so much."""
-        return bool(self.troubles) and _too_long(self.troubles)
+    return walk.attempt.task.in_parts is not None and all_too_long(walk.troubles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +81,7 @@ class Parting:
             if isinstance(job, JobFailure):
                 return job
             attempt.chunks = len(cut)
-            return await _Work(self.walker, job, plan, in_parts).answer(cut)
+            return await _Work(Stepper(self.walker), job, plan, in_parts).answer(cut)
         except Unfinished as unfinished:
             return unfinished.troubles
         except SchemaRejectedError:
@@ -126,18 +105,14 @@ _MESSAGES = {
 class _Work:
     """The steps of one attempt."""
 
-    walker: Walker
+    stepper: Stepper
     job: Attempt
     plan: Plan
     in_parts: InParts[Any]
-    done: list[Succeeded] = field(default_factory=list)
-    """Answers of all steps, in no order."""
-    fresh: int = 0
-    """Steps that this attempt has got an answer to."""
 
     async def answer(self, cut: Sequence[Chunk]) -> Succeeded:
         joined = self.in_parts.joining is not None
-        progress = Progress(self.walker.asker.caller.store, self.job, most_calls(len(cut), joined=joined))
+        progress = Progress(self.stepper.walker.asker.caller.store, self.job, most_calls(len(cut), joined=joined))
         parts = [
             Part(number, len(cut), each.text, each.bytes, self.plan.answer_bytes) for number, each in enumerate(cut, 1)
         ]
@@ -173,25 +148,25 @@ class _Work:
             lambda output: job.task.check(job.asked, output),
             lambda output: job.task.confidence(job.asked, output),
         )
-        got = await self._step(step_of(job, "join", task, stream=True))
+        got = await self.stepper.answer(step_of(job, "join", task, stream=True))
         await progress.one_done()
         return self._worth(got.output, got.made_by, ())
 
     async def _merged(self, answers: Sequence[PartAnswer]) -> Succeeded:
         """The answer that the task's rules make. Raises Unusable when it is not one to what was asked."""
-        job, reader = self.job, self.walker.asker.reader
+        job, reader = self.job, self.stepper.walker.asker.reader
         merged = await asyncio.to_thread(self.in_parts.merge, job.asked, answers)
         reading = await reader.read(orjson.dumps(merged.output).decode(), job.task.schema(job.asked))
         if isinstance(reading, Invalid):
             raise Unusable(reading.code)
         doubts = (*merged.doubts, *job.task.check(job.asked, reading.value))
-        made_by = Counter(step.made_by for step in self.done).most_common(1)[0][0]
+        made_by = Counter(step.made_by for step in self.stepper.done).most_common(1)[0][0]
         return self._worth(reading.value, made_by, doubts)
 
     def _worth(self, output: Any, made_by: MadeBy, doubts: tuple[str, ...]) -> Succeeded:
         """The answer, as doubtful as the most doubtful step."""
-        reasons = dict.fromkeys([*(reason for step in self.done for reason in step.reasons), *doubts])
-        qualities = {step.quality for step in self.done} | ({Quality.SUSPECT} if doubts else set())
+        reasons = dict.fromkeys([*(reason for step in self.stepper.done for reason in step.reasons), *doubts])
+        qualities = {step.quality for step in self.stepper.done} | ({Quality.SUSPECT} if doubts else set())
         worst = next(each for each in (Quality.SUSPECT, Quality.REPAIRED, Quality.OK) if each in qualities)
         return Succeeded(output, made_by, worst, tuple(reasons))
 
@@ -217,11 +192,11 @@ class _Work:
             for _ in range(min(self.job.route.chunks_at_once, len(parts))):
                 group.create_task(work())
         if stopped:
-            raise self._excused(min(stopped, key=_gravity))
+            raise self._excused(min(stopped, key=gravity))
         return [answer for part in parts for answer in answers[part.number]]
 
     def _excused(self, error: Exception) -> Exception:
-        if isinstance(error, Unfinished) and self.fresh and not error.tried_before:
+        if isinstance(error, Unfinished) and self.stepper.fresh and not error.tried_before:
             error.troubles = [replace(each, charged=False) for each in error.troubles]
         return error
 
@@ -238,7 +213,7 @@ class _Work:
             lambda output: in_parts.confidence(asked, part, output),
         )
         try:
-            return [PartAnswer(part, (await self._step(step_of(self.job, name, task))).output)]
+            return [PartAnswer(part, (await self.stepper.answer(step_of(self.job, name, task))).output)]
         except Unfinished as unfinished:
             if not unfinished.too_long or part.bytes < 2 * LEAST_CHUNK_BYTES:
                 raise
@@ -250,26 +225,3 @@ class _Work:
                 f"{name}.{half.number}", replace(part, text=half.text, bytes=min(half.bytes, part.bytes))
             )
         ]
-
-    async def _step(self, step: Attempt) -> Succeeded:
-        """The answer to one step. Raises Unfinished, NotCalled."""
-        got = await self.walker.asker.kept(step)
-        if got is None:
-            assert step.step is not None
-            tried_before = step.journal.tried(step.step)
-            walk = Walk(step, first_request(step))
-            got = await self.walker.run(walk)
-            if got is None:
-                raise Unfinished(step, walk.troubles, tried_before=tried_before)
-            self.fresh += 1
-        self.done.append(got)
-        return got
-
-
-def _gravity(error: Exception) -> int:
-    """What decides for the whole comes first: what is for good before what may go better later."""
-    if isinstance(error, NotCalled):
-        return 0
-    if not isinstance(error, Unfinished):
-        return 1
-    return 3 if any(trouble.retry for trouble in error.troubles) else 2
