@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def oversize(verdict: Verdict, options: kit.Options) -> None:
-    times, neighbours, huge_mib = options.pick((3, 90, 256), (10, 300, 1024))
+    times, (neighbours, huge_mib) = 3, options.pick((90, 256), (300, 1024))
     bombs = {
         "gzip-bomb mib=200": "response_too_large",
         f"huge-body mib={huge_mib}": "response_too_large",

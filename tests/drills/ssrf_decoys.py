@@ -92,7 +92,7 @@ def _hosts() -> list[str]:
 def _configure(folder: Path, redis_url: str, base_url: str, port: int) -> Path:
     """Summaries go to the provider, labels to names that must not be called, one after the other."""
     config = write_config(
-        folder, redis_url, base_url, budgets=kit.BUDGETS, breaker=False, tasks=["tests.support.odd_names"]
+        folder, redis_url, base_url, budgets=kit.BUDGETS, breaker=False, tasks=["tests.support.odd_resolver"]
     )
     targets = [f"p{index}/{_MODEL}" for index in range(len(_NAMES))]
     providers = [

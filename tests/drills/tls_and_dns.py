@@ -102,7 +102,7 @@ def _configure(folder: Path, redis_url: str, base_url: str, decoys: Mapping[str,
         budgets=kit.BUDGETS,
         breaker=False,
         concurrency=200,
-        tasks=["tests.support.odd_names"],
+        tasks=["tests.support.odd_resolver"],
     )
     sections = [f'[routes.classify]\ntargets = ["hangs/{_TARGET}"]\n']
     for name, place in places.items():
