@@ -50,6 +50,7 @@ def _config(redis_url: str, base_url: str, concurrency: int) -> str:
     return f"""
 [redis]
 url = {json.dumps(redis_url)}
+allow_volatile = true
 [worker]
 concurrency = {concurrency}
 [providers.openai]

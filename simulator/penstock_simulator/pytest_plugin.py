@@ -113,7 +113,7 @@ def _defaults(redis_url: str, base_url: str) -> dict[str, Any]:
     limits = {"connect_s": 2, "first_content_s": 5, "content_idle_s": 5, "whole_call_s": 10}
     provider = {"kind": "openai", "base_url": base_url, "allow_private": True, "limits": limits}
     return {
-        "redis": {"url": redis_url},
+        "redis": {"url": redis_url, "allow_volatile": True},
         "worker": {"concurrency": 20, "lease_s": 3, "heartbeat_s": 0.5, "drain_s": 10},
         "providers": {"openai": provider},
         "routes": {"default": {"targets": [_TARGET]}},

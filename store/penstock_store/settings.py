@@ -40,6 +40,10 @@ class RedisSection(Section):
     url: str = "redis://localhost:6379/0"
     allow_plaintext: bool = False
     """Allow ``redis://`` to another machine: prompts, answers and the password then cross the network readable."""
+    allow_volatile: bool = False
+    """Let workers start on a Redis that keeps nothing on disk: all jobs are lost when it ends. For development."""
+    require_own_user: bool = False
+    """Let no worker start as Redis' default user, who may do anything; else it is only warned of on another machine."""
 
 
 class ProducerSection(Section):

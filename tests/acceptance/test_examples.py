@@ -47,6 +47,7 @@ def worker(processes: Processes, config: str, redis_url: str, simulator: Simulat
         *("-m", "penstock", "--config", str(EXAMPLES / config), "worker"),
         env={
             "PENSTOCK_REDIS__URL": redis_url,
+            "PENSTOCK_REDIS__ALLOW_VOLATILE": "true",
             "PENSTOCK_PROVIDERS__OPENAI__BASE_URL": simulator.base_url,
             "PENSTOCK_PROVIDERS__OPENAI__ALLOW_PRIVATE": "true",
             "OPENAI_API_KEY": "sk-not-a-real-key",

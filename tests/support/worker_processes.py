@@ -23,7 +23,7 @@ def write_config(
 ) -> Path:
     """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks without their own."""
     sections: dict[str, dict[str, Any]] = {
-        "redis": {"url": redis_url},
+        "redis": {"url": redis_url, "allow_volatile": True},
         "worker": {"concurrency": 10, **worker},
         "worker.breaker": {"enabled": breaker},
         "providers.openai": {"kind": "openai", "base_url": base_url, "allow_private": True},

@@ -6,6 +6,7 @@ import asyncio
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from arq.connections import RedisSettings
@@ -13,6 +14,7 @@ from arq.connections import RedisSettings
 from penstock_schemas.quotas import Quota
 from penstock_store.batcher import Batcher
 from penstock_store.connection import connect
+from penstock_store.settings import RedisSection, is_this_machine
 from penstock_worker import crash_points
 from penstock_worker.assembly import load_tasks, make_policy, make_routes
 from penstock_worker.attempt.asking import Asker
@@ -23,7 +25,7 @@ from penstock_worker.attempt.reading import Reader
 from penstock_worker.attempt.recent import Recent
 from penstock_worker.attempt.store import AttemptStore
 from penstock_worker.attempt.walking import Walker
-from penstock_worker.engine import FairQueues, Worker
+from penstock_worker.engine import FairQueues, ServerNeeds, Worker
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.configured import check_prices, make_budgets, make_costing, make_watch
@@ -85,24 +87,36 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
         job_timeout=10 * 365 * 86_400,
         burst=burst,
         on_new_server=recent.server_changed,
+        server_needs=_needs(settings.redis),
     )
     recent.lost = lambda count: worker.state_lost(f"{count} ends that this worker wrote are not there")
     log.info("worker_started", concurrency=section.concurrency, lanes=dict(section.lanes), tasks=sorted(tasks))
-    telling = asyncio.create_task(_tell(store, quotas, batcher), name="penstock-tell")
     exchange = Exchange(batcher, asker.caller.tokens, routes.targets, partial(setattr, worker, "concern"))
-    exchanging = asyncio.create_task(exchange.run(), name="penstock-exchange")
+    beside: list[asyncio.Task[None]] = []
+
+    async def begin(ctx: dict[Any, Any]) -> None:
+        """Once Redis was found fit to work on: nothing is written before."""
+        beside.append(asyncio.create_task(_tell(store, quotas, batcher), name="penstock-tell"))
+        beside.append(asyncio.create_task(exchange.run(), name="penstock-exchange"))
+
+    worker.on_startup = begin
     try:
         async with present(worker, batcher, [*section.lanes], health_port(section, index)), rolling(batcher, keep):
             await worker.async_run()
     except asyncio.CancelledError:
         log.info("worker_stopped")
     finally:
-        exchanging.cancel()
-        telling.cancel()
+        for task in beside:
+            task.cancel()
         await worker.close()
         await client.aclose()
         await reader.aclose()
         await redis.aclose()
+
+
+def _needs(redis: RedisSection) -> ServerNeeds:
+    user = True if redis.require_own_user else None if is_this_machine(redis.url) else False
+    return ServerNeeds(persistence=not redis.allow_volatile, own_user=user)
 
 
 async def _tell(store: AttemptStore, quotas: Quotas, batcher: Batcher) -> None:

@@ -91,7 +91,7 @@ def _settings(redis_url: str, lanes: Mapping[str, int], target: str, model: Mode
     offline = {"base_url": f"http://127.0.0.1:{free_port()}/v1", "allow_private": True}
     providers: dict[str, Mapping[str, object]] = {provider: model.provider, "offline": offline}
     return {
-        "redis": {"url": redis_url},
+        "redis": {"url": redis_url, "allow_volatile": True},
         "worker": {"concurrency": 20, "lanes": lanes},
         "providers": {name: {"kind": "openai", **made} for name, made in providers.items()},
         "routes": {

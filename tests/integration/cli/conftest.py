@@ -38,7 +38,13 @@ Command = Callable[..., Ended]
 def environment(redis_url: str, folder: Path, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
     """What the command finds: this Redis, and nothing else of the machine's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "REDIS_"))}
-    merged = {**kept, "REDIS_URL": redis_url, "HOME": str(folder), **(changes or {})}
+    merged = {
+        **kept,
+        "REDIS_URL": redis_url,
+        "PENSTOCK_REDIS__ALLOW_VOLATILE": "true",
+        "HOME": str(folder),
+        **(changes or {}),
+    }
     return {name: value for name, value in merged.items() if value is not None}
 
 

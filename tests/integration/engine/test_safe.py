@@ -17,6 +17,7 @@ from penstock_store.batcher import Batcher
 from penstock_store.server import RedisServer
 from penstock_worker.engine import POISON_DEATHS, SUSPECT_DEATHS, ArqQueue, Claim, FairQueues, Lease, Worker
 from penstock_worker.engine.endings import Ending, Endings
+from penstock_worker.engine.server import ServerCheck, ServerNeeds
 from penstock_worker.engine.sources import Ask
 from tests.integration.engine.conftest import MakeWorker
 from tests.integration.engine.test_arq_weaknesses import FOREVER_S, QUEUE, Gate, soon
@@ -345,6 +346,40 @@ async def test_a_server_that_may_evict_is_refused(
     await client.aclose()
     with pytest.raises(ConfigurationError, match=policy):
         await make_worker(Gate().function(), redis_settings=RedisSettings.from_dsn(own_redis_server.url)).main()
+
+
+async def test_a_server_without_persistence_is_refused_where_it_is_needed(own_redis_server: RedisServer) -> None:
+    """At the start, and noticed when it is switched off later; snapshots or an append-only file will do."""
+    needing = ServerNeeds(persistence=True)
+    async with ArqRedis.from_url(own_redis_server.url) as client:
+        await client.config_set("appendonly", "no")
+        with pytest.raises(ConfigurationError, match=r"redis appendonly: is no.*PENSTOCK_REDIS__ALLOW_VOLATILE"):
+            await ServerCheck(needing).at_start(client)
+        await ServerCheck(ServerNeeds()).at_start(client)
+        await client.config_set("save", "3600 1000")
+        check = ServerCheck(needing, every_s=0)
+        await check.at_start(client)
+        await client.config_set("save", "")
+        await check.now_and_then(client)
+        assert check.fault is not None and check.fault.setting == "appendonly"
+        await client.config_set("save", "3600 1000")
+        await check.now_and_then(client)
+        assert check.fault is None
+
+
+async def test_the_default_user_is_refused_where_another_is_asked_for(
+    own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else it is warned of; a user of one's own is fine."""
+    async with ArqRedis.from_url(own_redis_server.url) as client:
+        with pytest.raises(ConfigurationError, match="redis user: is default"):
+            await ServerCheck(ServerNeeds(own_user=True)).at_start(client)
+        await ServerCheck(ServerNeeds(own_user=False)).at_start(client)
+        assert "default_user" in caplog.text
+        await client.execute_command("ACL", "SETUSER", "worker", "on", ">hush", "~*", "&*", "+@all")
+    url = own_redis_server.url.replace("redis://", "redis://worker:hush@")
+    async with ArqRedis.from_url(url) as client:
+        await ServerCheck(ServerNeeds(own_user=True)).at_start(client)
 
 
 async def test_a_full_server_can_be_drained(own_redis_server: RedisServer, start: Start) -> None:

@@ -3,6 +3,7 @@
 from penstock_worker.engine.arq_app import make_arq_worker
 from penstock_worker.engine.health import Health, check_health, health, serve_health
 from penstock_worker.engine.lease import POISON_DEATHS, SUSPECT_DEATHS, CancelReason, Claim, Lease
+from penstock_worker.engine.server import ServerNeeds
 from penstock_worker.engine.sources import ArqQueue, FairQueues, Handler, Source
 from penstock_worker.engine.supervisor import CONFIGURATION_EXIT, Supervisor
 from penstock_worker.engine.worker import Worker
@@ -13,6 +14,7 @@ __all__ = [
     "ArqQueue",
     "FairQueues",
     "Handler",
+    "ServerNeeds",
     "Supervisor",
     "CONFIGURATION_EXIT",
     "Health",

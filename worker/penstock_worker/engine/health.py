@@ -70,8 +70,8 @@ def _why_not(worker: Worker, contact_age_s: float | None) -> str | None:
         return "stopping"
     if contact_age_s is not None and contact_age_s > _SILENT_BEATS * worker.heartbeat_s:
         return "redis is away"
-    if worker.server.complaint is not None:
-        return f"redis maxmemory-policy {worker.server.complaint}"
+    if worker.server.fault is not None:
+        return str(worker.server.fault)
     return worker.concern
 
 

@@ -34,7 +34,7 @@ from penstock_worker.engine.generation import Change
 from penstock_worker.engine.heartbeat import Heartbeat
 from penstock_worker.engine.lease import Lease
 from penstock_worker.engine.links import blocking_client
-from penstock_worker.engine.server import ServerCheck
+from penstock_worker.engine.server import ServerCheck, ServerNeeds
 from penstock_worker.engine.slots import Slots
 from penstock_worker.engine.sources import ArqQueue, Source
 from penstock_worker.engine.wake import Idle, Waker
@@ -59,6 +59,7 @@ class Worker(arq.worker.Worker):
         None for arq's ``job_completion_wait``
     :param stall_bound_s: after how long a silent event loop is taken for hung and its jobs are left to other workers
     :param on_refused: called with each lease whose end was refused, since someone else holds the job by now
+    :param server_needs: what Redis must have beyond noeviction and version 7.0; None for nothing more
     :param on_new_server: called when another server answers than before, with whether state is known to be lost
     """
 
@@ -75,6 +76,7 @@ class Worker(arq.worker.Worker):
         stall_bound_s: float = 30.0,
         on_refused: Callable[[Lease], None] | None = None,
         on_new_server: Callable[[bool], None] | None = None,
+        server_needs: ServerNeeds | None = None,
         **arq_options: Any,
     ) -> None:
         if not 0 < heartbeat_s <= lease_s / 3:
@@ -103,7 +105,7 @@ class Worker(arq.worker.Worker):
         self.held = self.slots.held
         """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
         self.idle = Idle()
-        self.server = ServerCheck()
+        self.server = ServerCheck(server_needs or ServerNeeds())
         self.concern: str | None = None
         """Why it is not well though it works on, set by who runs it; it is then not ready."""
         self.heartbeat: Heartbeat | None = None
