@@ -59,6 +59,7 @@ local function budget_window(kind, now_ms)
   return string.format("hour:%sT%02d", date, hour), (math.floor(now_ms / HOUR_MS) + 1) * HOUR_MS
 end
 
+-- For JSON, which cjson writes with 14 digits; a command is given a whole number as it is.
 local function whole(number) return string.format("%.0f", number) end
 
 -- The limits that hold for whom ({tenant, user, task, prompt}; all but tenant and task may be missing), one row for each
@@ -120,8 +121,7 @@ end
 
 local function budget_take(row, amount, tokens, calls)
   local there = row.there
-  redis.call("HSET", row.key, "held", whole(there[2] + amount), "tokens_held", whole(there[5] + tokens),
-    "calls", whole(there[7] + calls))
+  redis.call("HSET", row.key, "held", there[2] + amount, "tokens_held", there[5] + tokens, "calls", there[7] + calls)
   if there[7] == 0 then redis.call("PEXPIRE", row.key, BUDGET_KEPT_MS[row.kind]) end
 end
 
@@ -141,9 +141,12 @@ local function budget_hold(journal, record, call_id, rows, own, amount, tokens)
   local keys = {}
   for i, row in ipairs(rows) do
     budget_take(row, amount - row.draw, tokens - row.draw_tokens, 1)
-    keys[i] = {row.key, whole(row.limit), whole(row.tokens), whole(row.draw), whole(row.draw_tokens)}
+    keys[i] = {row.key, whole(row.limit), whole(row.tokens)}
     local left = own and own[row.key]
-    if left then own[row.key] = {whole(left[1] - row.draw), whole(left[2] - row.draw_tokens)} end
+    if left then
+      keys[i][4], keys[i][5] = whole(row.draw), whole(row.draw_tokens)
+      own[row.key] = {whole(left[1] - row.draw), whole(left[2] - row.draw_tokens)}
+    end
   end
   if own then redis.call("HSET", record, "hold", cjson.encode(own)) end
   redis.call("HSET", journal, call_id .. ":hold", cjson.encode({keys = keys, held = whole(amount),
@@ -160,22 +163,25 @@ end
 
 local function settle_one(one, hold, own, cost, uncertain, tokens, tokens_uncertain, now_ms)
   local key, first = one[1], not hold.settled
-  local there = redis.call("HMGET", key, "held", "spent", "uncertain", "overrun", "tokens_held", "tokens_spent",
-    "tokens_uncertain")
+  local there = redis.call("HMGET", key, "held", "spent", "uncertain", "tokens_held", "tokens_spent", "tokens_uncertain")
   if not there[1] then return end -- past its retention
-  for i = 1, 7 do there[i] = tonumber(there[i] or 0) end
+  for i = 1, 6 do there[i] = tonumber(there[i] or 0) end
   local back, back_tokens = 0, 0
-  if first and own and own[key] then
+  if first and own and own[key] and one[4] then
     back = math.max(0, math.min(tonumber(one[4]), hold.held - cost - uncertain))
     back_tokens = math.max(0, math.min(tonumber(one[5]), hold.tokens - tokens - tokens_uncertain))
     own[key] = {whole(own[key][1] + back), whole(own[key][2] + back_tokens)}
   end
-  local spent, unknown = there[2] + cost, there[3] + uncertain - hold.uncertain
-  local counted, unknown_tokens = there[6] + tokens, there[7] + tokens_uncertain - hold.tokens_uncertain
-  local over = math.max(0, cost + uncertain - (first and hold.held or hold.uncertain))
-  redis.call("HSET", key, "held", whole(there[1] - hold.held + back), "spent", whole(spent), "uncertain", whole(unknown),
-    "overrun", whole(there[4] + over), "tokens_held", whole(there[5] - hold.tokens + back_tokens),
-    "tokens_spent", whole(counted), "tokens_uncertain", whole(unknown_tokens))
+  local spent, counted = there[2] + cost, there[5] + tokens
+  redis.call("HSET", key, "held", there[1] - hold.held + back, "spent", spent,
+    "tokens_held", there[4] - hold.tokens + back_tokens, "tokens_spent", counted)
+  local unknown, unknown_tokens = there[3] + uncertain - hold.uncertain, there[6] + tokens_uncertain
+    - hold.tokens_uncertain
+  if unknown ~= there[3] or unknown_tokens ~= there[6] then
+    redis.call("HSET", key, "uncertain", unknown, "tokens_uncertain", unknown_tokens)
+  end
+  local over = cost + uncertain - (first and hold.held or hold.uncertain)
+  if over > 0 then redis.call("HINCRBY", key, "overrun", over) end
   budget_tell(key, tonumber(one[2]), spent + unknown, now_ms)
   budget_tell(key, tonumber(one[3]), counted + unknown_tokens, now_ms)
 end

@@ -29,10 +29,10 @@ local function trail_past(text, spent, calls)
   return past, median(totals), median(means)
 end
 
--- Add a call that cost so much. Returns nil, or, when its scope spends more than it usually does, the window, its end and
+-- Add a call that cost so much, in the window that ends then. Returns nil, or, when its scope spends more than it usually does, the window, its end and
 -- data for an alert.
-local function trail_add(scope, cost, now_ms)
-  local key, window, ends = KEY.trail .. scope, budget_window(WATCH.window, now_ms)
+local function trail_add(scope, cost, window, ends)
+  local key = KEY.trail .. scope
   local row = redis.call("HMGET", key, "window", "spent", "calls", "usual", "usual_call")
   local spent, calls = tonumber(row[2] or 0), tonumber(row[3] or 0)
   local usual, usual_call = tonumber(row[4] or -1), tonumber(row[5] or -1)
@@ -45,7 +45,7 @@ local function trail_add(scope, cost, now_ms)
     redis.call("PEXPIRE", key, (WATCH.history + 1) * (WATCH.window == "hour" and HOUR_MS or DAY_MS))
   end
   spent, calls = spent + cost, calls + 1
-  redis.call("HSET", key, "spent", whole(spent), "calls", whole(calls))
+  redis.call("HSET", key, "spent", spent, "calls", calls)
   if usual < 0 or spent < WATCH.min_nanousd then return end
   if spent < WATCH.factor * usual and (calls < SURE_CALLS or spent < WATCH.factor * usual_call * calls) then return end
   return window, ends, {spent = whole(spent), calls = whole(calls), usual = whole(usual), usual_call = whole(usual_call)}
@@ -54,8 +54,9 @@ end
 -- Note what a call cost (nano-USD), what it may have cost included; tell who spends too much, and stop prompts and routes.
 local function trails_add(tenant, prompt, route, cost, now_ms)
   if cost <= 0 then return end
+  local now_window, ends_ms = budget_window(WATCH.window, now_ms)
   for _, scope in ipairs({tenant and "tenant:" .. tenant, prompt and "prompt:" .. prompt, route and "route:" .. route}) do
-    local window, ends, data = trail_add(scope, cost, now_ms)
+    local window, ends, data = trail_add(scope, cost, now_window, ends_ms)
     if window then
       local stops = WATCH.stop and string.sub(scope, 1, 7) ~= "tenant:"
       if stops then redis.call("HSET", KEY.BUDGETS, "open:" .. scope, ends) end
