@@ -152,6 +152,43 @@ async def test_an_opening_of_the_breaker_makes_the_line_begin_at_its_end(guards:
     assert turns[1] == 5_200
 
 
+async def test_while_probes_are_out_nobody_loses_his_place(guards: Guards) -> None:
+    """Whose turn comes then is told to look again, and is let through with the place he has, ahead of the line."""
+    for _ in range(5):
+        await guards.report("bad")
+    places = [await guards.place() for _ in range(50)]
+    guards.now_ms += places[0][0]
+    for call, (_, place) in zip("abc", places, strict=False):
+        assert (await guards.admit(call, place=place)).code == 5
+    _, waiting = places[3]
+    assert not (await guards.admit("d", place=waiting)).admitted
+    turn, place = await guards.place()
+    assert (turn, place) == (1_000, "")
+    for call in "abc":
+        await guards.report("ok", call)
+    guards.pass_s(1)
+    assert (await guards.admit("d", place=waiting)).admitted
+    assert not (await guards.admit("newcomer")).admitted
+
+
+async def test_probes_that_take_long_begin_the_line_anew(guards: Guards) -> None:
+    """Those who came meanwhile were turned back: all at once would be too many, so all come one by one."""
+    for _ in range(5):
+        await guards.report("bad")
+    places = [await guards.place() for _ in range(200)]
+    guards.now_ms += places[0][0]
+    for call in "abc":
+        assert (await guards.admit(call)).code == 5
+    guards.pass_s(8)
+    for call in "abc":
+        await guards.report("ok", call)
+    admitted = [(await guards.admit(place=place)).admitted for _, place in places]
+    assert sum(admitted) <= 1
+    turns = [(await guards.place())[0] for _ in range(50)]
+    assert turns == sorted(set(turns))
+    assert sum(turn < 1_000 for turn in turns) <= 8
+
+
 async def test_a_target_that_recovered_without_a_line_comes_back_slowly(guards: Guards) -> None:
     """A breaker that closes long after its time begins a ramp of its own."""
     for _ in range(5):

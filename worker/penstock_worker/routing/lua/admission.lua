@@ -26,7 +26,7 @@ local function guards_of(target, place, now)
   if gate_at > now then guards.at, guards.why = gate_at, why end
   if own_at then guards.at, guards.why = math.max(guards.at, own_at), "breaker_open" end
   if account_at then guards.at, guards.why = math.max(guards.at, account_at), "account_closed" end
-  guards.tried = own_tried or account_tried
+  if own_tried or account_tried then guards.look_at = math.max(own_at or 0, account_at or 0, guards.gate.not_before) end
   return guards
 end
 
@@ -53,7 +53,7 @@ end
 -- try it again nobody is given one: those whose turn it was keep theirs, and all look again a little later.
 local function admission_place(target, tokens, now)
   local guards = guards_of(target, false, now)
-  if guards.tried then return math.ceil(guards.at), nil end
+  if guards.look_at then return math.ceil(guards.look_at), nil end
   return gate_place(guards.gate, target, math.max(guards.at, now), tokens, now)
 end
 
