@@ -1,5 +1,6 @@
 """Calls to a model that answers at once: what a call costs us, beside the bare HTTP libraries."""
 
+import argparse
 import asyncio
 import multiprocessing
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import uvloop
 from httpx_aiohttp import AiohttpTransport
 
 from bench.support import Bench, Run, median_run
+from bench.workers import streams
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.port import CallRequest, Target
 
@@ -74,6 +76,15 @@ def _serve(pipe: Connection) -> None:
     uvloop.run(run())
 
 
+def _serve_streams(pipe: Connection, many: int) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(streams.PacedAnswer, "127.0.0.1", 0, backlog=4096)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await streams.pace(many, pipe)
+
+    uvloop.run(run())
+
+
 async def _measure(bench: Bench, calls: int, once: Once) -> Run:
     await asyncio.gather(*(once() for _ in range(IN_FLIGHT)))
     left = iter(range(calls))
@@ -131,11 +142,33 @@ async def _client(bench: Bench, base_url: str, *, stream: bool) -> Run:
 
 
 def main(argv: list[str]) -> int:
-    """Measure aiohttp, httpx' transport over it, and our client, whole and streamed."""
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    base_url = f"http://127.0.0.1:{ours.recv()}/v1"
+    """Measure aiohttp, httpx' transport over it, and our client, whole and streamed; or many streams at once."""
+    with Bench.start(__doc__, argv, rounds=3, add_options=_options) as bench:
+        many = bench.arguments.streams
+        ours, theirs = multiprocessing.Pipe()
+        serve, args = (_serve_streams, (theirs, many)) if many else (_serve, (theirs,))
+        server = multiprocessing.get_context("spawn").Process(target=serve, args=args, daemon=True)
+        server.start()
+        base_url = f"http://127.0.0.1:{ours.recv()}/v1"
+        bench.report(_streams(bench, base_url, ours, many) if many else _calls(bench, base_url))
+        server.terminate()
+    return 0
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--streams", type=int, default=0, metavar="N", help="read N streams at once instead")
+
+
+def _streams(bench: Bench, base_url: str, pipe: Connection, many: int) -> list[dict[str, object]]:
+    """The round with the median CPU of each."""
+    rows = []
+    for asked in (True, False):
+        runs = [uvloop.run(streams.read(bench, base_url, pipe, many, asked=asked)) for _ in range(bench.rounds)]
+        rows.append(sorted(runs, key=lambda row: float(str(row["cpu_us_per_piece"])))[(len(runs) - 1) // 2])
+    return rows
+
+
+def _calls(bench: Bench, base_url: str) -> list[dict[str, object]]:
     url, body = f"{base_url}/chat/completions", orjson.dumps({"model": "m", "prompt": PROMPT})
     ways: dict[str, Callable[[Bench], Awaitable[Run]]] = {
         "aiohttp alone": lambda bench: _aiohttp(bench, url, body),
@@ -143,14 +176,11 @@ def main(argv: list[str]) -> int:
         "a whole answer": lambda bench: _client(bench, base_url, stream=False),
         f"a stream of {DELTAS} pieces": lambda bench: _client(bench, base_url, stream=True),
     }
-    with Bench.start(__doc__, argv, rounds=3) as bench:
-        rows = []
-        for name, way in ways.items():
-            run = median_run([uvloop.run(_run(way, bench)) for _ in range(bench.rounds)])
-            rows.append({"what": name, "calls": run.items, "per_s": run.per_s, "cpu_us": run.cpu_s * 1e6 / run.items})
-        bench.report(rows)
-    server.terminate()
-    return 0
+    rows: list[dict[str, object]] = []
+    for name, way in ways.items():
+        run = median_run([uvloop.run(_run(way, bench)) for _ in range(bench.rounds)])
+        rows.append({"what": name, "calls": run.items, "per_s": run.per_s, "cpu_us": run.cpu_s * 1e6 / run.items})
+    return rows
 
 
 async def _run(way: Callable[[Bench], Awaitable[Run]], bench: Bench) -> Run:

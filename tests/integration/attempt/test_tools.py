@@ -241,7 +241,7 @@ async def test_other_formats(
     job = await producer.enqueue(LETTER, stream=stream)
     provider = {"kind": kind, "base_url": simulator.url + path, "allow_private": True, "options": options}
     settings = load_settings(
-        redis={"url": redis_url},
+        redis={"url": redis_url, "allow_volatile": True},
         providers={"p": provider},
         routes={"default": {"targets": ["p/claude-sonnet-4-5"], "max_output_tokens": 2048}},
         worker={"tasks": [MODULE]},
@@ -260,7 +260,7 @@ async def test_a_wrong_configuration_is_refused_at_the_start(
     from penstock_worker.settings import load_settings
 
     gemini = load_settings(
-        redis={"url": redis_url},
+        redis={"url": redis_url, "allow_volatile": True},
         providers={"g": {"kind": "gemini", "base_url": "https://example.com"}},
         routes={"default": {"targets": ["g/m"]}},
         worker={"tasks": [MODULE]},

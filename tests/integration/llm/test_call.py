@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock_worker.llm.client import HttpModelClient
-from penstock_worker.llm.errors import CallError
+from penstock_worker.llm.errors import CallError, StreamBrokenError
 from penstock_worker.llm.port import SchemaMode, StopReason, Turn
 from penstock_worker.llm.secrets import SecretRef
 from tests.support.provider import (
@@ -191,3 +191,27 @@ async def test_schema_refused_then_prompt_mode(client: HttpModelClient, target: 
         answer = await client.call(target(provider), ask(schema=SCHEMA, schema_mode=SchemaMode.PROMPT))
     assert answer.schema_mode is SchemaMode.PROMPT
     assert '"required":["a"]' in provider.requests[1].json["messages"][0]["content"]
+
+
+async def test_a_stream_that_nobody_listens_to_is_the_same_answer(
+    client: HttpModelClient, target: Make, ask: Make
+) -> None:
+    """Its pieces are looked at together; the end, whole or broken off, is seen all the same."""
+
+    async def serve(request: Request) -> None:
+        await request.send(STREAM_HEAD)
+        for number in range(20):
+            await request.send(event(delta(f" {number}")))
+            await asyncio.sleep(0)  # each in a packet of its own
+        if b"break" in request.body:
+            request.writer.close()
+            return
+        await request.send(event(delta(finish="stop")), event(usage_chunk()), event("[DONE]"), LAST_CHUNK)
+
+    async with Provider(serve) as provider:
+        heard: list[str] = []
+        quiet = await client.call(target(provider), ask(stream=True))
+        loud = await client.call(target(provider), ask(stream=True), on_delta=heard.append)
+        assert quiet.text == loud.text == "".join(heard) == "".join(f" {number}" for number in range(20))
+        with pytest.raises(StreamBrokenError):
+            await client.call(target(provider), ask(stream=True, user="break"))

@@ -189,7 +189,7 @@ async def test_a_degenerate_stream_is_stopped(
             await client.call(target(provider, kind=kind), ask(stream=True))
         await asyncio.wait_for(provider.hung_up.wait(), 5)
     assert (caught.value.code, caught.value.detail, caught.value.billed) == ("degenerate", shape, "yes")
-    assert 1024 < caught.value.received_bytes < 4096
+    assert 400 < caught.value.received_bytes < 4096
     assert not caught.value.trips_breaker
 
 

@@ -35,7 +35,7 @@ async def test_all_tasks_over_every_family(redis_url: str, simulator: Simulator,
     refs = {} if kind == "ollama" else {model: f"{PRICES.get(kind, 'openai')}/{model}"}
     provider = {"kind": kind, "base_url": base_url, "allow_private": True, "price_refs": refs}
     settings = load_settings(
-        redis={"url": redis_url},
+        redis={"url": redis_url, "allow_volatile": True},
         providers={"own": provider},
         routes={"default": {"targets": [f"own/{model}"]}},
         prices={f"own/{model}": {"input_per_mtok": "0", "output_per_mtok": "0"}} if kind == "ollama" else {},

@@ -76,3 +76,29 @@ def test_any_split_gives_the_same_events(parts: list[bytes], data: st.DataObject
     split = [raw[a:b] for a, b in pairwise(bounds)]
     assert decode(*split) == decode(raw)
     assert decode(*(raw[i : i + 1] for i in range(len(raw)))) == decode(raw)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"data: x\n\n",
+                b"data:y\n\n",
+                b"\n\n",
+                b": c\n\n",
+                b"event: e\n",
+                b"data: a\ndata: b\n\n",
+                b"data: z\r\n\r\n",
+                b"data",
+                b": q\n",
+            ]
+        ),
+        max_size=9,
+    )
+)
+def test_whole_events_are_read_as_lines_are(parts: list[bytes]) -> None:
+    """The short way for chunks of whole events gives what reading line by line gives."""
+    short, long = SseDecoder(), SseDecoder()
+    said = [event for part in parts for event in short.feed(part)]
+    slow = [event for byte in b"".join(parts) for event in long.feed(bytes([byte]))]
+    assert (said, short.end()) == (slow, long.end())

@@ -59,6 +59,10 @@ MAX_ERROR_BODY_BYTES = 64 * 1024
 STREAM_OVERHEAD = 16
 """A stream may have this many times ``max_body_bytes`` on the wire: each token comes in an envelope."""
 
+LULL_PIECES, LONGEST_LULL_S = 5, 0.25
+"""Of a stream that nobody asked for, so many pieces are looked at together, at the pace at which they come; but none
+waits longer. The end of the answer waits for nothing."""
+
 OnDelta = Callable[[str], None]
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 _USER_AGENT = "penstock"
@@ -290,10 +294,16 @@ async def _read_whole(exchange: Exchange, max_bytes: int, content: Callable[[], 
 async def _read_stream(call: _Call, exchange: Exchange) -> Reply:
     stream = call.stream = call.family.open_stream(call.target)
     max_bytes = call.target.limits.max_body_bytes * STREAM_OVERHEAD
+    seen, first_at = 0, 0.0
     while not stream.done and (pieces := await exchange.read(max_bytes)) is not None:
         for piece in pieces:
             for text in stream.feed(piece):
                 _progress(call, text)
+                seen += 1
+        if seen and call.on_delta is None and not stream.done:
+            first_at = first_at or time.monotonic()
+            pace_s = (time.monotonic() - first_at) / seen
+            await exchange.lull(min(pace_s * LULL_PIECES, LONGEST_LULL_S, call.target.limits.content_idle_s / 2))
     if stream.done:
         await exchange.settle()
     return stream.finish()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +17,7 @@ import aiohttp
 import certifi
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from penstock_worker.llm.body import BodyDecoder
 from penstock_worker.llm.endpoint import PROGRESS, CheckedResolver, Progress, TellingConnector, check_base_url
@@ -109,8 +110,9 @@ class Exchange:
         self.status = response.status_code
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
         self._response = response
-        self._chunks = cast(AsyncGenerator[bytes, None], aiter(cast(httpx.AsyncByteStream, response.stream)))
+        self._body = _body_of(response)
         self._decoder: BodyDecoder | None = None
+        self._lull: asyncio.Future[None] | None = None
 
     async def read(self, max_bytes: int) -> Iterable[bytes] | None:
         """Return the decoded pieces of what came next, None at the end. Raises CallError.
@@ -126,6 +128,24 @@ class Exchange:
         self._decoder.end()
         return None
 
+    async def lull(self, seconds: float) -> None:
+        """Let what comes pile up for so long, or until the body has ended: one reading of much costs less than many."""
+        if self._body.is_eof():
+            return
+        loop = asyncio.get_running_loop()
+        if self._lull is None:
+            self._body.on_eof(self._wake)
+        self._lull = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._lull
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._lull is not None and not self._lull.done():
+            self._lull.set_result(None)
+
     async def settle(self) -> None:
         """Read the last bytes of a finished stream for at most 50 ms, so that its connection can serve again."""
         with contextlib.suppress(TimeoutError, CallError):
@@ -137,16 +157,21 @@ class Exchange:
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end; else cut it."""
         with contextlib.suppress(*CAUGHT):
-            await self._chunks.aclose()
             await self._response.aclose()
 
     async def _next(self) -> bytes | None:
         failure: CallError
         try:
-            return await anext(self._chunks, None)
+            return await self._body.readany() or None
         except CAUGHT as error:
             failure = translate(error, connected=True)
         raise failure
+
+
+def _body_of(response: httpx.Response) -> aiohttp.StreamReader:
+    """aiohttp's own reader: what stands between it and us costs more for each piece than all that we do with it."""
+    stream = cast(AiohttpResponseStream, response.stream)
+    return stream._aiohttp_response.content
 
 
 def _transport(target: Target, settings: PoolSettings) -> AiohttpTransport:

@@ -17,6 +17,11 @@ class LineDecoder:
         self._skip_lf = False
         self._at_start = True
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a line, and is not the first of all."""
+        return not (self._held or self._skip_lf or self._at_start)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the lines that *chunk* completes. Raises EventTooLargeError; the decoder is of no use then."""
         if self._skip_lf and chunk:

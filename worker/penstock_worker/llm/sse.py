@@ -32,6 +32,20 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
         """Yield the events that *chunk* completes. Raises EventTooLargeError; the decoder is of no use then."""
+        if self._lines.between and not self._data and not self._name and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            yield from self._whole(chunk)
+        else:
+            yield from self._by_line(chunk)
+
+    def _whole(self, chunk: bytes) -> Iterator[ServerEvent]:
+        """Most chunks are whole events of one line of data each: those need no look at each line."""
+        for block in chunk[:-2].split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block and len(block) <= self._max:
+                yield ServerEvent("", block[6:])
+            else:
+                yield from self._by_line(block + b"\n\n")
+
+    def _by_line(self, chunk: bytes) -> Iterator[ServerEvent]:
         for line in self._lines.feed(chunk):
             if not line:
                 event = self._take()

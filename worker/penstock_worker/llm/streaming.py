@@ -52,10 +52,11 @@ class Accumulator(ABC):
         if self.done:
             return None
         self._events += 1
-        if event.data.strip() == _DONE:
+        data = event.data
+        if data[:1] != b"{" and data.strip() == _DONE:
             self.done = self.ends_with_word
             return None
-        document = loads(event.data)
+        document = loads(data)
         if not isinstance(document, dict):
             raise BadResponseError(detail=excerpt(event.data))
         return self._take(event.name, document)
