@@ -4,7 +4,8 @@
    of enum values called `label` or `labels` a classification, anything else is extracted.
 2. The words come from the degraded fallbacks of the worker: extractive, lexical, by rule. Nothing is
    invented; what cannot be found is null, or a plain value of the right type where null is not allowed.
-3. The result is completed until it is valid under the schema, whatever the schema is.
+3. Values are asked for with quotes as evidence: then each has the line of the text that it stands in.
+4. The result is completed until it is valid under the schema, whatever the schema is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 import orjson
 
+from penstock_schemas.evidence import leaves
+from penstock_schemas.json_schema import DEFINITIONS
 from penstock_simulator.ask import Ask, JsonObject
 from penstock_simulator.reading import (
     DEFAULT_WORDS,
@@ -85,6 +88,8 @@ def real_answer(ask: Ask) -> str:
 def _found(schema: JsonObject, text: str, instructions: str) -> JsonObject:
     """What the text gives for the schema's properties; those it says nothing of are left out."""
     properties = _properties(schema)
+    if properties.keys() == {"value", "evidence"}:
+        return _with_evidence(schema, text, instructions)
     found: JsonObject = {}
     for name, below in properties.items():
         if name == "summary" and _enum_of(below, schema) is None:
@@ -94,6 +99,20 @@ def _found(schema: JsonObject, text: str, instructions: str) -> JsonObject:
     if properties.keys() - found.keys():
         found = {**_extraction(schema, text, instructions), **found}
     return found
+
+
+def _with_evidence(schema: JsonObject, text: str, instructions: str) -> JsonObject:
+    """What the text gives for the value, and for each part of it the line that it stands in."""
+    below = {**schema["properties"]["value"], **{name: schema[name] for name in DEFINITIONS if name in schema}}
+    value = fill(below, _found(below, text, instructions))
+    lines = [line.strip() for line in text.splitlines()]
+    evidence = []
+    for path, leaf in leaves(value):
+        spelled = leaf if isinstance(leaf, str) else _dump(leaf)
+        quote = next((line for line in lines if spelled and spelled in line), None)
+        if quote is not None and leaf is not None:
+            evidence.append({"path": path, "quote": quote})
+    return {"value": value, "evidence": evidence}
 
 
 def _summary(text: str, instructions: str) -> str:

@@ -17,6 +17,7 @@ from penstock.cli.task_options import (
     AllowNone,
     Deadline,
     DurabilityOption,
+    EvidenceOption,
     Focus,
     IdempotencyKey,
     Instructions,
@@ -60,6 +61,7 @@ def run(
     allow_none: AllowNone = False,
     schema: Schema = None,
     instructions: Instructions = None,
+    evidence: EvidenceOption = False,
     require: Annotated[
         str, typer.Option("--require", metavar="LEVEL", help="end with 1 below it: any, succeeded (by a model) or ok")
     ] = "any",

@@ -29,6 +29,7 @@ MultiLabel = Annotated[bool, typer.Option("--multi-label", help="classify: every
 AllowNone = Annotated[bool, typer.Option("--allow-none", help="classify: none of these is an answer too")]
 Schema = Annotated[str | None, typer.Option("--schema", metavar="FILE", help="extract: JSON Schema of the answer")]
 Instructions = Annotated[str | None, typer.Option("--instructions", metavar="TEXT", help="extract: what to mind")]
+EvidenceOption = Annotated[bool, typer.Option("--evidence", help="extract: with each value a quote that the text has")]
 
 LaneOption = Annotated[str | None, typer.Option("--lane", metavar="LANE", help="interactive, standard or bulk")]
 Priority = Annotated[
@@ -68,7 +69,7 @@ IdempotencyKey = Annotated[
 _OF_TASK = {
     "summarize": ("max_words", "style", "language", "focus"),
     "classify": ("labels", "multi_label", "allow_none"),
-    "extract": ("schema", "instructions"),
+    "extract": ("schema", "instructions", "evidence"),
 }
 
 

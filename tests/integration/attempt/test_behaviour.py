@@ -152,6 +152,20 @@ async def test_a_schema_that_is_not_supported_is_put_into_the_prompt(
     assert (await job.status()).state == "succeeded"
 
 
+async def test_extraction_with_evidence_from_end_to_end(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Quotes that the text does not have are asked for again; the output has the value and its quotes."""
+    schema = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
+    made_up = {"value": {"total": 99}, "evidence": [{"path": "/total", "quote": "Total: 99 EUR"}]}
+    simulator.script([{"match": {"nth": 1}, "answer": made_up}])
+    job = await producer.enqueue(Extract(text="Dear miller.\nTotal:  120.50 EUR\n", schema=schema, evidence=True))
+    await work_off(settings())
+    result = await job.result(timeout_s=0)
+    assert (result.quality, result.calls, result.output.value) == (Quality.OK, 2, {"total": 120.5})
+    assert result.output.quotes("/total") == ["Total:  120.50 EUR"]
+
+
 # Degraded
 
 

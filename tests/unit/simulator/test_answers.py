@@ -5,9 +5,11 @@ from typing import Any
 import orjson
 import pytest
 
+from penstock_schemas.evidence import evidence_schema
 from penstock_simulator.answers import FixedAnswers, named_answers, real_answer
 from penstock_simulator.ask import Ask, JsonObject, Message
 from penstock_simulator.schema_fill import is_valid
+from penstock_worker.tasks.quotes import check_quotes
 
 NEWS = (
     "The harbour bridge closes for repairs on Monday. Engineers found cracks in two of its steel girders last week. "
@@ -115,3 +117,13 @@ def test_answers_have_names() -> None:
     assert named_answers("real") is real_answer
     with pytest.raises(ValueError, match="'real', 'fixed' or 'obedient'"):
         named_answers("reel")  # type: ignore[arg-type]
+
+
+def test_values_with_evidence_have_the_line_they_stand_in() -> None:
+    """As a model does that is asked for quotes."""
+    text = "Dear miller.\nTotal:  120.50 EUR\nName: Jane Miller\n"
+    schema = {"type": "object", "properties": {"total": {"type": "number"}, "name": {"type": ["string", "null"]}}}
+    ask = Ask("openai_chat", "m", (Message("user", text),), schema=evidence_schema(schema))
+    answer = orjson.loads(real_answer(ask))
+    assert answer["value"]["total"] == 120.5
+    assert check_quotes(text, answer["value"], answer["evidence"]) == ()
