@@ -192,6 +192,30 @@ def test_a_task_of_ones_own_runs_with_its_example_configuration(
             producer.run(Translate(text="Cancel", language="German"), timeout_s=60, max_attempts=1)
 
 
+def test_a_task_with_tools_runs_with_its_example_configuration(
+    processes: Processes, redis_url: str, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tool says reaches the model; what it cannot do is told, and the answer is the model's all the same."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from orders.contract import Letter
+
+    worker(processes, "orders/penstock.toml", redis_url, simulator)
+
+    def ask(name: str, order_id: str) -> list[str]:
+        called = {"match": {"told": 0}, "tool_calls": [{"name": name, "arguments": {"order_id": order_id}}]}
+        simulator.script([called, {"answer": {"answer": "Done.", "order_id": order_id}}])
+        result = producer.run(Letter(text=f"It is about {order_id}: {name}."), timeout_s=30)
+        assert (result.state, result.quality, result.calls, result.output.order_id) == ("succeeded", "ok", 2, order_id)
+        told = producer.job(result.job_id).events()
+        return [f"{event.data['tool']} {event.data['code']}" for event in told if event.data.get("stage") == "tool"]
+
+    with SyncProducer.connect(redis_url) as producer:
+        assert ask("lookup_order", "8812") == ["lookup_order ok"]
+        assert ask("cancel_order", "8813") == ["cancel_order ok"]
+        assert ask("cancel_order", "8812") == ["cancel_order tool_failed"]
+        assert ask("lookup_order", "88") == ["lookup_order invalid_arguments"]
+
+
 # What the README shows
 
 
@@ -311,7 +335,7 @@ def test_the_complete_configuration_loads(text: Any, tmp_path: Path, monkeypatch
     assert load_settings(str(file)).routes["default"].targets == ["openai/gpt-4o-mini"]
 
 
-@pytest.mark.parametrize("name", ["development.toml", "translate/penstock.toml"])
+@pytest.mark.parametrize("name", ["development.toml", "translate/penstock.toml", "orders/penstock.toml"])
 def test_the_other_configurations_load(name: str) -> None:
     """Those that the examples run with."""
     assert load_settings(str(EXAMPLES / name)).routes
