@@ -34,14 +34,19 @@ class Stage:
 
 
 @contextmanager
-def stage(bench: Bench, *, concurrency: int, workers: int = 1, latency: str = "0ms") -> Iterator[Stage]:
-    """Start a provider with fixed answers and worker processes on the benchmark's server, and wait until they work."""
+def stage(
+    bench: Bench, *, concurrency: int, workers: int = 1, latency: str = "0ms", config: str = ""
+) -> Iterator[Stage]:
+    """Start a provider with fixed answers and worker processes on the benchmark's server, and wait until they work.
+
+    *config*: further sections of their configuration, TOML.
+    """
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
         simulator = running.enter_context(SimulatorProcess(answers="fixed", latency=latency))
-        config = folder / "penstock.toml"
-        config.write_text(_config(bench.server.url, f"{simulator.url}/v1", concurrency), "utf-8")
-        processes = [_worker(running, config) for _ in range(workers)]
+        file = folder / "penstock.toml"
+        file.write_text(_config(bench.server.url, f"{simulator.url}/v1", concurrency) + config, "utf-8")
+        processes = [_worker(running, file) for _ in range(workers)]
         asyncio.run(warm_up(bench.server.url, 50 * workers))
         yield Stage(bench.server.url, f"{simulator.url}/v1", tuple(process.pid for process in processes))
 
@@ -88,7 +93,13 @@ def fill_and_drain(bench: Bench, on: Stage, count: int) -> Any:
     """
     with redis.Redis.from_url(on.redis_url) as client:
         client.sadd(keys.PAUSED, f"lane:{LANE}")
-        asyncio.run(_enqueue(on.redis_url, count))
+    asyncio.run(_enqueue(on.redis_url, count))
+    return drain(bench, on, count)
+
+
+def drain(bench: Bench, on: Stage, count: int) -> Any:
+    """Open the lane behind which *count* jobs wait; returns as :func:`fill_and_drain`."""
+    with redis.Redis.from_url(on.redis_url) as client:
         reads = _reads(client)
         watch = bench.stopwatch(on.worker_pids)
         client.srem(keys.PAUSED, f"lane:{LANE}")
