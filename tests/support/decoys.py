@@ -53,6 +53,55 @@ class Decoy:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
 
 
+class Tunnel:
+    """A proxy: takes CONNECT, and passes on what it cannot read."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        """The head of each request."""
+        self._open: list[socket.socket] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in (self._socket, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            head = near.recv(65536)
+            self.asked.append(head)
+            host, _, port = head.split()[1].decode().rpartition(":")
+            far = socket.create_connection((host, int(port)))
+            self._open += [near, far]
+            near.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            for source, sink in ((near, far), (far, near)):
+                self._threads.append(threading.Thread(target=_pass_on, args=(source, sink), daemon=True))
+                self._threads[-1].start()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 def server_tls(
     folder: Path, name: str, *, days: int = 2, change: Callable[[ssl.SSLContext], None] | None = None
 ) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ import structlog
 from penstock_schemas.errors import ConfigurationError
 from penstock_worker.llm.client import FAMILIES, check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
+from penstock_worker.llm.proxies import proxy_for
 from penstock_worker.llm.secrets import SecretRef
 from penstock_worker.route_making import make_route, window_of
 from penstock_worker.routing.policy import BreakerPolicy, Policy, TargetLimits
@@ -111,6 +112,7 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         kind=provider.kind,
         model=model,
         base_url=provider.base_url,
+        proxy=_proxy(provider_name, provider),
         api_key=_secret(provider),
         limits=CallLimits(limits.connect_s, limits.first_content_s, limits.content_idle_s, limits.whole_call_s),
         schema_mode=SchemaMode(provider.schema_mode),
@@ -121,6 +123,14 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         ca_file=str(provider.ca_file) if provider.ca_file else None,
         options=provider.options,
     )
+
+
+def _proxy(name: str, provider: ProviderSection) -> str | None:
+    """Raises ConfigurationError for a proxy that is none, without quoting it: it may hold a password."""
+    try:
+        return proxy_for(provider.base_url, provider.proxy)
+    except ValueError as error:
+        raise ConfigurationError(f"providers.{name}.proxy", str(error)) from None
 
 
 def _secret(provider: ProviderSection) -> SecretRef | None:

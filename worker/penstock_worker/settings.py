@@ -147,6 +147,9 @@ class ProviderSection(Section):
     api_key: SecretSection | None = None
     allow_private: bool = False
     """Allow plain http and private addresses: for a server on your own network."""
+    proxy: str | None = None
+    """URL of an HTTP proxy to reach it through, or ``environment`` for what HTTPS_PROXY and its like say; None: none,
+    whatever they say."""
     limits: LimitsSection = LimitsSection()
     requests_per_min: int | None = Field(default=None, ge=1)
     """The most calls that each of its models is sent in a minute by all workers together; None: no limit."""

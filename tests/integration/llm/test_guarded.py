@@ -13,9 +13,10 @@ from penstock_worker.llm.client import FAMILIES, HttpModelClient
 from penstock_worker.llm.endpoint import CheckedResolver
 from penstock_worker.llm.errors import CallError
 from penstock_worker.llm.port import SchemaMode
+from penstock_worker.llm.proxies import proxy_for
 from penstock_worker.llm.secrets import SecretRef
 from tests.support import odd_names
-from tests.support.decoys import Decoy, server_tls
+from tests.support.decoys import Decoy, Tunnel, server_tls
 from tests.support.provider import Provider, Request, completion, dumped, response
 
 Make = Callable[..., Any]
@@ -148,3 +149,55 @@ async def test_each_lookup_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> N
     assert [hit["host"] for hit in await resolver.resolve("rebind.test", 443)] == [odd_names.PUBLIC]
     with pytest.raises(OSError, match="private"):
         await resolver.resolve("rebind.test", 443)
+
+
+async def test_a_proxy_that_was_asked_for_carries_the_call_and_sees_no_key(
+    client: HttpModelClient, target: Make, ask: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is told host and port; TLS is with the provider."""
+    monkeypatch.setenv("CANARY_KEY", KEY)
+
+    async def hello(request: Request) -> None:
+        await request.send(response(dumped(completion("hello"))))
+
+    tls = server_tls(tmp_path, "localhost")
+    with Tunnel() as tunnel:
+        async with Provider(hello, tls=tls) as provider:
+            base_url = f"https://localhost:{provider.port}/v1"
+            monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            monkeypatch.delenv("no_proxy", raising=False)
+            place = target(
+                provider,
+                base_url=base_url,
+                api_key=SecretRef(env="CANARY_KEY"),
+                ca_file=str(tmp_path / "localhost-2.pem"),
+                proxy=proxy_for(base_url, "environment"),
+            )
+            assert (await client.call(place, ask())).text == "hello"
+            (asked,) = tunnel.asked
+            assert asked.startswith(f"CONNECT localhost:{provider.port} ".encode())
+            assert KEY.encode() not in asked
+            assert provider.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_what_the_environment_says_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where it is asked for; NO_PROXY is heeded."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    url = "https://api.openai.com/v1"
+    assert proxy_for(url, None) is None
+    assert proxy_for(url, "environment") == "http://proxy.test:3128"
+    assert proxy_for(url, "http://other.test:1") == "http://other.test:1"
+    monkeypatch.setenv("NO_PROXY", "openai.com")
+    assert proxy_for(url, "environment") is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["proxy.test:3128", "socks5://proxy.test", "http://", "https://p.test", "http://p/x"]
+)
+def test_a_proxy_that_is_none(setting: str) -> None:
+    """Is refused when the worker starts, unquoted."""
+    with pytest.raises(ValueError, match=r"must be|is not a URL"):
+        proxy_for("https://api.openai.com/v1", setting)

@@ -44,13 +44,13 @@ class Connections:
 
     def __init__(self, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings()
-        self._endpoints: dict[tuple[str, str | None, bool], Endpoint] = {}
+        self._endpoints: dict[tuple[str, str | None, bool, str | None], Endpoint] = {}
         self._closed = False
         quiet_libraries()
 
     def endpoint(self, target: Target) -> "Endpoint":
         """Return the endpoint of *target*. Raises ConnectFailedError for an address that is not permitted."""
-        key = (target.base_url, target.ca_file, target.allow_private)
+        key = (target.base_url, target.ca_file, target.allow_private, target.proxy)
         found = self._endpoints.get(key)
         if found is None:
             found = self._endpoints[key] = self._open(target)
@@ -182,14 +182,15 @@ def _transport(target: Target, settings: PoolSettings) -> AiohttpTransport:
             ssl=context,
             limit=settings.max_connections,
             keepalive_timeout=settings.keepalive_s,
-            resolver=CheckedResolver(allow_private=target.allow_private),
+            resolver=CheckedResolver(allow_private=target.allow_private or target.proxy is not None),
             ttl_dns_cache=30,
         )
         return aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
         )
 
-    return AiohttpTransport(verify=context, trust_env=False, client=session)
+    proxy = httpx.Proxy(target.proxy) if target.proxy else None
+    return AiohttpTransport(verify=context, trust_env=False, client=session, proxy=proxy)
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

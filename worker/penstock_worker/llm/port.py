@@ -172,6 +172,8 @@ class Target:
     """PEM file of certificate authorities to trust instead of the bundled ones."""
     stream_from_tokens: int | None = None
     """From this output cap on a call is streamed although nobody asked for its pieces; None: never."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the proxy that it is reached through, which may hold a password; None: it is reached directly."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What only one family understands; each family's module lists its keys."""
 
