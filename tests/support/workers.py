@@ -27,7 +27,7 @@ def worker_settings(
     """A configuration with one provider, ``openai``, at *base_url*, and one route for all tasks."""
     provider = {"kind": "openai", "base_url": base_url, "allow_private": True, "limits": dict(limits or {})}
     return load_settings(
-        redis={"url": redis_url},
+        redis={"url": redis_url, "allow_volatile": True},
         providers={"openai": provider},
         routes={"default": {"targets": list(targets), **(route or {})}, **(routes or {})},
         worker={"concurrency": 50, **worker},
