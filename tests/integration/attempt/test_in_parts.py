@@ -372,6 +372,21 @@ async def test_a_cascade_is_taken_by_each_part(producer: Producer, simulator: Si
     assert [call.model for call in simulator.calls()].index("gpt-4o") == 2
 
 
+async def test_an_answer_made_of_parts_can_be_used_again(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """It says of how many parts it is; with another prompt or cut it would be another."""
+    simulator.script([{"answer": '{"labels": ["mill"]}'}])
+    asked = Classify(text=TEXT, labels=["mill", "bug"])
+    for route, calls in (PARTS, CHUNKS), (PARTS, 0), ({**PARTS, "chunk_tokens": 400}, CHUNKS // 2):
+        before = len(simulator.calls())
+        job = await producer.enqueue(asked)
+        await work_off(settings(route={**route, "cache_s": 60}))
+        result = await job.result(timeout_s=0)
+        assert (result.chunks, result.calls) == (calls or CHUNKS, calls)
+        assert len(simulator.calls()) == before + calls
+
+
 # Money
 
 

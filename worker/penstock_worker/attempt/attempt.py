@@ -50,10 +50,8 @@ class Attempt:
     """Targets that gave no result in this attempt, and why, in order."""
     step: Step | None = None
     """Set: this is not about the job itself but about one of its steps."""
-    chunks: int = 1
-    """Parts that its text is worked on in."""
     step_calls: int = 0
-    """Provider requests that the run may make because of these."""
+    """Provider requests that the run may make because it works in parts."""
 
     @property
     def job_id(self) -> str:

@@ -18,6 +18,8 @@ class Succeeded:
     reasons: tuple[str, ...] = ()
     reused: Reused | None = None
     """Set when another job paid for it."""
+    chunks: int = 1
+    """Parts that its text was worked on in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ class Parting:
             job = planner.affordable(plan, cut)
             if isinstance(job, JobFailure):
                 return job
-            attempt.chunks = len(cut)
-            return await _Work(Stepper(self.walker), job, plan, in_parts).answer(cut)
+            return replace(await _Work(Stepper(self.walker), job, plan, in_parts).answer(cut), chunks=len(cut))
         except Unfinished as unfinished:
             return unfinished.troubles
         except SchemaRejectedError:

@@ -113,7 +113,7 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
         made_by=outcome.made_by,
         tried=tuple(attempt.tried),
         arm=attempt.route.arm,
-        chunks=attempt.chunks if succeeded else 1,
+        chunks=outcome.chunks if isinstance(outcome, Succeeded) else 1,
         attempts=attempt.number,
         calls=len(calls),
         usage=reduce(Usage.__add__, usages, Usage()),

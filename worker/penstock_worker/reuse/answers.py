@@ -20,6 +20,7 @@ def to_json(attempt: Attempt, made: Succeeded) -> bytes:
         "quality": made.quality.value,
         "reasons": made.reasons,
         "made_by": made.made_by.model_dump(mode="json"),
+        "chunks": made.chunks,
         "job_id": attempt.job_id,
         "made_at_ms": attempt.now_ms(),
         "cost_nanousd": None if None in costs else sum(cost or 0 for cost in costs),
@@ -38,6 +39,7 @@ def from_json(text: bytes, kind: Literal["cache", "single_flight"]) -> Succeeded
             would_have_cost_nanousd=kept["cost_nanousd"],
         )
         made_by = MadeBy.model_validate(kept["made_by"])
-        return Succeeded(kept["output"], made_by, Quality(kept["quality"]), tuple(kept["reasons"]), reused)
+        quality, reasons, chunks = Quality(kept["quality"]), tuple(kept["reasons"]), int(kept.get("chunks", 1))
+        return Succeeded(kept["output"], made_by, quality, reasons, reused, chunks)
     except (ValueError, KeyError, TypeError, ValidationError):
         return None
