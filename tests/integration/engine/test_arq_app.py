@@ -10,7 +10,7 @@ from penstock_schemas.errors import ConfigurationError
 from penstock_store import arq_queue
 from penstock_store.arq_queue import examine
 from penstock_worker.engine import lease
-from penstock_worker.engine.arq_app import DRAIN_S, make_arq_worker
+from penstock_worker.engine.worker import DRAIN_S, make_arq_worker
 
 
 async def double(ctx: dict[str, Any], number: int) -> int:

@@ -19,7 +19,7 @@ from tests.support.wait import until
 _SUPERVISED = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-from penstock_worker.engine import Supervisor
+from penstock_worker.supervisor import Supervisor
 child = [sys.executable, "-u", "-c", sys.argv[1]]
 sys.exit(Supervisor(lambda index: [*child, str(index)], 2).run())
 """

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_store.server import RedisServer, free_port
-from penstock_worker.engine.links import sentinels
+from penstock_worker.engine.server import sentinels
 from tests.integration.engine.conftest import STOCK
 from tests.integration.engine.test_arq_weaknesses import Gate, Start, soon
 from tests.support.processes import ChildProcess, Processes

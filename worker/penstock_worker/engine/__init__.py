@@ -1,12 +1,10 @@
 """A drop-in for ``arq.Worker``: as fast as Redis allows, safe against crashes, fair between tenants."""
 
-from penstock_worker.engine.arq_app import make_arq_worker
 from penstock_worker.engine.health import Health, check_health, health, serve_health
 from penstock_worker.engine.lease import POISON_DEATHS, SUSPECT_DEATHS, CancelReason, Claim, Lease
 from penstock_worker.engine.server import ServerNeeds
 from penstock_worker.engine.sources import ArqQueue, FairQueues, Handler, Source
-from penstock_worker.engine.supervisor import CONFIGURATION_EXIT, Supervisor
-from penstock_worker.engine.worker import Worker
+from penstock_worker.engine.worker import Worker, make_arq_worker
 
 __all__ = [
     "Worker",
@@ -15,8 +13,6 @@ __all__ = [
     "FairQueues",
     "Handler",
     "ServerNeeds",
-    "Supervisor",
-    "CONFIGURATION_EXIT",
     "Health",
     "health",
     "serve_health",

@@ -11,14 +11,11 @@ import socket
 import time
 from datetime import datetime
 from signal import Signals
-from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from penstock_worker.engine.links import sentinels
-
-if TYPE_CHECKING:
-    from penstock_worker.engine.worker import Worker
+from penstock_worker.engine.core import Core
+from penstock_worker.engine.server import sentinels
 
 logger = logging.getLogger("arq.worker")
 
@@ -28,7 +25,7 @@ CANCEL_GRACE_S = 5.0
 _WHO = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def mark_drained(worker: Worker) -> None:
+def mark_drained(worker: Core) -> None:
     """From here on a cancellation means: hand back, uncharged."""
     worker.stopping = True
     for lease in worker.held.values():
@@ -36,14 +33,14 @@ def mark_drained(worker: Worker) -> None:
             lease.cancel_reason = "drain"
 
 
-def cancel_jobs(worker: Worker) -> None:
+def cancel_jobs(worker: Core) -> None:
     """Cancel what runs, to be handed back."""
     mark_drained(worker)
     for task in list(worker.tasks.values()):
         task.cancel()
 
 
-async def drain(worker: Worker, signum: Signals) -> None:
+async def drain(worker: Core, signum: Signals) -> None:
     """Let running jobs go on for the drain window, then cancel the rest and the main task."""
     if worker.tasks:
         await asyncio.wait(list(worker.tasks.values()), timeout=worker._job_completion_wait)
@@ -62,7 +59,7 @@ async def drain(worker: Worker, signum: Signals) -> None:
         worker.on_stop(signum)
 
 
-async def settle(worker: Worker) -> None:
+async def settle(worker: Core) -> None:
     """Wait until every job has ended and every end is written; not longer than makes sense."""
     while worker.tasks:
         timeout_s = CANCEL_GRACE_S if worker.stopping else None
@@ -77,7 +74,7 @@ async def settle(worker: Worker) -> None:
         logger.error("%d job ends could not be written, Redis is away; the jobs will run again", len(worker.held))
 
 
-async def close(worker: Worker) -> None:
+async def close(worker: Core) -> None:
     """Cancel what still runs, hand it back, and close the pool. With Redis away, what it needs is left out."""
     if not worker._handle_signals:
         worker.handle_sig(signal.SIGUSR1)
@@ -97,7 +94,7 @@ async def close(worker: Worker) -> None:
         await client.aclose(close_connection_pool=True)
 
 
-async def record_health(worker: Worker) -> None:
+async def record_health(worker: Core) -> None:
     """Keep arq's health key, with this worker's name in it, so that it deletes no other's when it goes."""
     now = time.time()
     if now - worker._last_health_check < worker.health_check_interval:
@@ -117,7 +114,7 @@ async def record_health(worker: Worker) -> None:
     worker._last_health_check_log = counts
 
 
-async def forget_health(worker: Worker) -> None:
+async def forget_health(worker: Core) -> None:
     """Delete the health key unless another worker of the queue has written it since."""
     if worker.health_written and await worker.pool.get(worker.health_check_key) == worker.health_written:
         await worker.pool.delete(worker.health_check_key)

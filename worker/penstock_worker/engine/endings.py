@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import arq.constants
+import arq.worker
+from arq.cron import CronJob
+from arq.utils import timestamp_ms, to_ms
+
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_script
-from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.lease import Call, Finished, Lease
 
 logger = logging.getLogger("arq.worker")
 
@@ -27,6 +33,10 @@ _RETRY = load_script(_PACKAGE, "retry")
 _HAND_BACK = load_script(_PACKAGE, "hand_back")
 _MOST = 256
 _AWAY_S = 0.05, 1.0
+_LOST_OUTPUT_CHARS = 4096
+
+TICKED_MS = 3_600_000
+"""How long a cron tick that was run is remembered, so that a worker whose clock is late cannot run it again."""
 
 WRITTEN, NO_LEASE = 1, 0
 
@@ -166,3 +176,58 @@ class Endings:
 
 def _finish_args(ending: Ending) -> tuple[Encodable, ...]:
     return ending.lease.raw_id, ending.lease.token, ending.result, ending.keep_ms, ending.mark
+
+
+def result_ending(worker: arq.worker.Worker, lease: Lease, call: Call, finished: Finished) -> Ending:
+    """The end of an arq function that is done, with its result as arq stores it, where one is kept."""
+    function = call.function
+    forever, keep_s = worker.keep_result_forever, worker.keep_result_s
+    if function is not None:
+        forever = forever if function.keep_result_forever is None else function.keep_result_forever
+        keep_s = keep_s if function.keep_result_s is None else function.keep_result_s
+    ending = Ending(lease)
+    if isinstance(function, CronJob):
+        ending.mark = _cron_mark(function)
+    if forever or (keep_s or 0) > 0:
+        ending.result = _encode(worker, lease, call, finished)
+        ending.keep_ms = 0 if forever else to_ms(keep_s) or 1
+    return ending
+
+
+def _cron_mark(function: CronJob) -> str:
+    """A tick's id is its own and never comes again; an id chosen by the user is held back for a minute, as in arq."""
+    if function.job_id is None:
+        return f"ticked {TICKED_MS}"
+    return f"1 {to_ms(arq.constants.keep_cronjob_progress)}"
+
+
+def _encode(worker: arq.worker.Worker, lease: Lease, call: Call, finished: Finished) -> bytes:
+    """The result as arq stores it. One that cannot be serialized is a failure, and what it was is kept as text."""
+    data = {
+        "t": lease.job_try,
+        "f": call.name,
+        "a": call.args,
+        "k": call.kwargs or {},
+        "et": call.enqueued_ms,
+        "s": finished.success,
+        "r": finished.value,
+        "st": call.started_ms,
+        "ft": timestamp_ms(),
+        "q": lease.queue,
+        "id": lease.job_id,
+    }
+    serialize = worker.job_serializer or pickle.dumps
+    try:
+        return serialize(data)
+    except Exception:
+        logger.warning("error serializing result of %s", call.ref, exc_info=True)
+    if finished.success:
+        worker.jobs_complete -= 1
+        worker.jobs_failed += 1
+    text = repr(finished.value)[:_LOST_OUTPUT_CHARS]
+    data.update(r=f"unable to serialize result: {text}", s=False)
+    try:
+        return serialize(data)
+    except Exception:
+        logger.critical("error serializing result of %s even as text", call.ref, exc_info=True)
+        return b""

@@ -10,19 +10,16 @@ import asyncio
 import logging
 import reprlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from arq.cron import CronJob
 from arq.jobs import SerializationError, deserialize_job_raw
 from arq.utils import ms_to_datetime, timestamp_ms, truncate
 from arq.worker import JobExecutionFailed, Retry, RetryJob
 
-from penstock_worker.engine.endings import Ending
-from penstock_worker.engine.lease import POISON_DEATHS, Lease
-from penstock_worker.engine.outcomes import Again, Call, Finished, HandedBack, Lost, Outcome, result_ending
-
-if TYPE_CHECKING:
-    from penstock_worker.engine.worker import Worker
+from penstock_worker.engine.core import Core
+from penstock_worker.engine.endings import Ending, result_ending
+from penstock_worker.engine.lease import POISON_DEATHS, Again, Call, Finished, HandedBack, Lease, Lost, Outcome
 
 logger = logging.getLogger("arq.worker")
 
@@ -31,13 +28,13 @@ _short.maxstring = _short.maxother = _short.maxlong = 80
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxfrozenset = _short.maxdeque = 80
 
 
-async def run_function(worker: Worker, lease: Lease) -> None:
+async def run_function(worker: Core, lease: Lease) -> None:
     """Run the arq function that *lease* is for and write its outcome."""
     call = Call(started_ms=timestamp_ms(), ref=lease.job_id)
     refusal = read(worker, lease, call)
     if refusal is not None:
         worker.jobs_failed += 1
-        worker.slots.free_slot(lease)
+        worker.free_slot(lease)
         await conclude(worker, lease, call, Finished(refusal, success=False))
         return
     assert call.function is not None
@@ -52,13 +49,13 @@ async def run_function(worker: Worker, lease: Lease) -> None:
     outcome = await perform(worker, lease, call, ctx)
     if worker.on_job_end is not None:
         await hook(worker.on_job_end, ctx)
-    worker.slots.free_slot(lease)
+    worker.free_slot(lease)
     await conclude(worker, lease, call, outcome)
     if worker.after_job_end is not None:
         await hook(worker.after_job_end, ctx)
 
 
-def read(worker: Worker, lease: Lease, call: Call) -> BaseException | None:
+def read(worker: Core, lease: Lease, call: Call) -> BaseException | None:
     """Fill *call* from the lease's payload; the exception that ends the job instead, when it cannot be run."""
     job_id = lease.job_id
     if lease.corrupt:
@@ -88,7 +85,7 @@ def read(worker: Worker, lease: Lease, call: Call) -> BaseException | None:
     return _over_the_limit(worker, lease, call)
 
 
-def _over_the_limit(worker: Worker, lease: Lease, call: Call) -> BaseException | None:
+def _over_the_limit(worker: Core, lease: Lease, call: Call) -> BaseException | None:
     assert call.function is not None
     most = worker.max_tries if call.function.max_tries is None else call.function.max_tries
     if lease.deaths >= POISON_DEATHS:
@@ -100,7 +97,7 @@ def _over_the_limit(worker: Worker, lease: Lease, call: Call) -> BaseException |
     return None
 
 
-async def perform(worker: Worker, lease: Lease, call: Call, ctx: dict[Any, Any]) -> Outcome:
+async def perform(worker: Core, lease: Lease, call: Call, ctx: dict[Any, Any]) -> Outcome:
     """Run the function under its time-out and judge how it ended."""
     function = call.function
     assert function is not None
@@ -130,7 +127,7 @@ async def perform(worker: Worker, lease: Lease, call: Call, ctx: dict[Any, Any])
     return judge(worker, lease, call, error)
 
 
-def judge(worker: Worker, lease: Lease, call: Call, error: BaseException) -> Outcome:
+def judge(worker: Core, lease: Lease, call: Call, error: BaseException) -> Outcome:
     """What an exception of the function means. Only ``Retry``, ``RetryJob`` and a cancellation run a job again."""
     cancelled = isinstance(error, asyncio.CancelledError)
     if cancelled:
@@ -168,7 +165,7 @@ def judge(worker: Worker, lease: Lease, call: Call, error: BaseException) -> Out
     return Finished(error, success=False)
 
 
-async def conclude(worker: Worker, lease: Lease, call: Call, outcome: Outcome) -> None:
+async def conclude(worker: Core, lease: Lease, call: Call, outcome: Outcome) -> None:
     """Write *outcome*. Waits for the answer only where someone waits for what comes after."""
     match outcome:
         case Finished():
@@ -176,10 +173,10 @@ async def conclude(worker: Worker, lease: Lease, call: Call, outcome: Outcome) -
         case Again(wait_ms):
             ending = Ending(lease, retry_wait_ms=wait_ms)
         case HandedBack():
-            await worker.slots.hand_back(lease)
+            await worker.hand_back(lease)
             return
         case Lost():
-            worker.slots.forget(lease)
+            worker.forget(lease)
             return
     if worker.after_job_end is None:
         worker.endings.post(ending)
@@ -211,7 +208,7 @@ def _log_start(lease: Lease, call: Call) -> None:
     logger.info("%6.2fs → %s(%s)%s", _age_s(call), call.ref, truncate(", ".join(parts)), extra)
 
 
-def _shown(worker: Worker, value: Any) -> str:
+def _shown(worker: Core, value: Any) -> str:
     if value is None or not worker.log_results or not logger.isEnabledFor(logging.INFO):
         return ""
     return truncate(_short.repr(value))

@@ -12,10 +12,8 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from penstock_worker.engine.worker import Worker
+from penstock_worker.engine.core import Core
 
 HOST = "127.0.0.1"
 _TIMEOUT_S = 2.0
@@ -43,7 +41,7 @@ class Health:
     """How long ago Redis last answered the heartbeat; None before the first time."""
 
 
-def health(worker: Worker) -> Health:
+def health(worker: Core) -> Health:
     """How *worker* is now."""
     beat = worker.heartbeat
     age_s = None if beat is None or beat.renewed_at is None else time.monotonic() - beat.renewed_at
@@ -63,7 +61,7 @@ def health(worker: Worker) -> Health:
     )
 
 
-def _why_not(worker: Worker, contact_age_s: float | None) -> str | None:
+def _why_not(worker: Core, contact_age_s: float | None) -> str | None:
     if worker.heartbeat is None:
         return "starting"
     if worker.stopping or not worker.allow_pick_jobs:
@@ -76,7 +74,7 @@ def _why_not(worker: Worker, contact_age_s: float | None) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def serve_health(worker: Worker, port: int) -> AsyncIterator[int]:
+async def serve_health(worker: Core, port: int) -> AsyncIterator[int]:
     """Answer on the loopback *port* (0: any) for the block; gives the port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -92,7 +90,7 @@ async def serve_health(worker: Worker, port: int) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def _response(worker: Worker, path: str) -> bytes:
+def _response(worker: Core, path: str) -> bytes:
     now = health(worker)
     status = {"/live": "200 OK", "/ready": "200 OK" if now.ready else "503 Service Unavailable"}.get(path)
     body = json.dumps(asdict(now)).encode() if status else b"{}"

@@ -6,7 +6,7 @@
 3. A lease that was renewed is trusted until the renewal was *sent* + the lease - a margin: an answer that
    comes late makes no lease longer.
 4. Leases that are someone else's by now are told to the loop.
-5. With every beat it looks whether Redis is the one that it was (``generation``), where the worker's source wants it;
+5. With every beat it looks whether Redis is the one that it was (``Generation``), where the worker's source wants it;
    a change is told to the loop.
 """
 
@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from penstock_schemas import keys
 from penstock_store.scripts import load_script
-from penstock_worker.engine.generation import Change, Generation
 from penstock_worker.engine.lease import Lease
-from penstock_worker.engine.links import sentinels
+from penstock_worker.engine.server import sentinels
 from penstock_worker.engine.sources import TRUST_MARGIN
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,63 @@ logger = logging.getLogger(__name__)
 _RENEW = load_script("penstock_worker.engine", "renew")
 _MOST = 1000
 _AGAIN_S = 0.5
+_MARK = load_script("penstock_worker.engine", "mark")
+_KEPT_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Redis is not the one that it was at the beat before."""
+
+    lost: bool
+    """State is known to be lost; if not, another server has taken over, and may have all of it."""
+
+
+class Generation:
+    """One worker's look at whether Redis is the one that it was, once with each beat. For one thread.
+
+    1. A random name is written once and stands for the dataset. Another name: Redis came back empty, was flushed, or
+       is a different one.
+    2. With each beat a worker counts its own mark up. One that has fallen back: Redis was rewound, to what a replica
+       or an old append-only file had, and this worker's last mark was in the part that is lost.
+    3. Another server process under the same name proves nothing, but says when to look: whoever wrote something in the
+       last seconds can see whether it is there.
+    """
+
+    def __init__(self) -> None:
+        self._mark_key = keys.mark(secrets.token_hex(8))
+        self._name: bytes | None = None
+        self._server: bytes = b""
+        self._marks = 0
+        """Those that Redis has acknowledged."""
+        self._marked_at = 0.0
+
+    def look(self, client: redis.Redis) -> Change | None:
+        """Leave the next mark; what has changed since the last one, None for nothing. Raises redis-py's errors."""
+        args: list[Any] = [
+            keys.GENERATION,
+            self._mark_key,
+            secrets.token_hex(8),
+            self._marks + 1,
+            round(_KEPT_S * 1000),
+        ]
+        try:
+            reply: Any = client.evalsha(_MARK.sha, 2, *args)
+        except NoScriptError:
+            reply = client.eval(_MARK.text, 2, *args)
+        name, before, server = reply
+        change = self._change(name, int(before or 0), server)
+        self._name, self._server = name, server
+        self._marks, self._marked_at = self._marks + 1, time.monotonic()
+        return change
+
+    def _change(self, name: bytes, before: int, server: bytes) -> Change | None:
+        if self._name is None:
+            return None
+        fell_back = before < self._marks and time.monotonic() - self._marked_at < _KEPT_S / 2
+        if name != self._name or fell_back:
+            return Change(lost=True)
+        return Change(lost=False) if server != self._server else None
 
 
 class Heartbeat:

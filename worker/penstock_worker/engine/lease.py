@@ -1,4 +1,4 @@
-"""The right to run a job for a while, and what one claim brings."""
+"""A job in the hands of a worker: the lease on it, what a claim brings, and what a run can come to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from arq.cron import CronJob
+from arq.worker import Function
 
 CancelReason = Literal["abort", "drain", "lost", "timeout"]
 
@@ -53,6 +56,8 @@ class Lease:
     released: bool = False
     """Set by whoever ended the lease in Redis; until then a worker that goes leaves the job to be taken over."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+    slot_free: bool = False
+    """Its slot has been given up."""
     concluded: bool = False
     """The job has done its part and nothing cancels it any more; only its end has to be written."""
 
@@ -83,3 +88,50 @@ class Claim:
     """The one job of this claim must be the only one in the process."""
     kept: bool = False
     """Due jobs were left, since the slots that are still free are kept for others."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A job that was read: what to call with what."""
+
+    name: str = "<unknown>"
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+    enqueued_ms: int = 0
+    function: Function | CronJob | None = None
+    ref: str = ""
+    started_ms: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Finished:
+    """The job is done: with a value, or with the exception that ended it."""
+
+    value: Any
+    success: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Again:
+    """The job is to run again after a wait; its try is charged."""
+
+    wait_ms: int
+
+
+@dataclass(slots=True, frozen=True)
+class HandedBack:
+    """The worker goes; the job is to run at once elsewhere, uncharged."""
+
+
+@dataclass(slots=True, frozen=True)
+class Lost:
+    """The lease is someone else's; there is nothing to write."""
+
+
+Outcome = Finished | Again | HandedBack | Lost
+
+
+def about(event: str, job: Lease | str | None = None, **fields: Any) -> dict[str, Any]:
+    """The ``extra`` of a log record of the engine: the event's fixed name, and which job it is about."""
+    job_id = job.job_id if isinstance(job, Lease) else job
+    return {"event": event, **({} if job_id is None else {"job_id": job_id}), **fields}

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from penstock_schemas import keys
+from penstock_worker.engine.core import Core
 from penstock_worker.engine.functions import run_function
 from penstock_worker.engine.lease import Claim, Lease
-from penstock_worker.engine.room import Room
 from penstock_worker.engine.sources import Ask, Handler
-
-if TYPE_CHECKING:
-    from penstock_worker.engine.worker import Worker
 
 logger = logging.getLogger("arq.worker")
 
@@ -26,10 +24,9 @@ _LONGEST_PATIENCE_S = 600.0
 class Slots:
     """``max_jobs`` of them. The running tasks are in ``worker.tasks``, by job id, as arq has them."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Core) -> None:
         self._worker = worker
-        self.held: dict[str, Lease] = {}
-        """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
+        worker.on_slot_free = self._freed
         self.more_due = False
         """Whether the last claim filled all free slots, so that there may be more to claim."""
         self.next_due_s: float | None = None
@@ -97,13 +94,13 @@ class Slots:
 
     def _start(self, lease: Lease) -> None:
         worker = self._worker
-        self.held[lease.token] = lease
+        worker.held[lease.token] = lease
         run = self._run(lease)
         if worker.stopping:
             lease.cancel_reason = "drain"
             if worker.source.handler is None:
                 run.close()
-                run = self.hand_back(lease)
+                run = worker.hand_back(lease)
         lease.task = worker.loop.create_task(run)
         worker.tasks[lease.job_id] = worker.job_tasks[lease.job_id] = lease.task
         if lease.flow:
@@ -118,9 +115,9 @@ class Slots:
                 await self._handle(handler, lease)
         except Exception:
             logger.exception("job %s: left to run out of its lease", lease.job_id)
-            self.forget(lease)
+            self._worker.forget(lease)
         finally:
-            self.free_slot(lease)
+            self._worker.free_slot(lease)
 
     async def _handle(self, handler: Handler, lease: Lease) -> None:
         ctx: dict[Any, Any] = {
@@ -138,42 +135,61 @@ class Slots:
             logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason)
         if not lease.released and lease.cancel_reason != "lost":
             logger.warning("job %s: its handler left it unfinished, its lease runs out", lease.job_id)
-        self.forget(lease)
+        self._worker.forget(lease)
 
-    # How a slot is given up.
-
-    def free_slot(self, lease: Lease) -> None:
-        """The job no longer runs; its end may still have to be written. Again: nothing more."""
-        worker = self._worker
-        lease.concluded = True
-        if worker.tasks.get(lease.job_id) is lease.task:
-            worker.tasks.pop(lease.job_id, None)
-            worker.job_tasks.pop(lease.job_id, None)
-            if lease.flow:
-                self._freed(lease.flow)
+    def _freed(self, lease: Lease) -> None:
         self._room.ended(lease)
-        worker.idle.slot_freed(always=worker.burst)
+        left = self._by_flow.get(lease.flow, 0) - 1
+        if left > 0:
+            self._by_flow[lease.flow] = left
+        else:
+            self._by_flow.pop(lease.flow, None)
 
-    def _freed(self, flow: str) -> None:
-        self._by_flow[flow] -= 1
-        if not self._by_flow[flow]:
-            del self._by_flow[flow]
 
-    def forget(self, lease: Lease) -> None:
-        """The lease is over, or left to run out."""
-        self.held.pop(lease.token, None)
+class Room:
+    """How many jobs may be claimed now, where some jobs must be alone in their process.
 
-    async def hand_back(self, lease: Lease) -> None:
-        """Give one job back, uncharged, if Redis is there; else its lease runs out."""
-        try:
-            await self._worker.endings.hand_back([lease])
-        except (RedisError, OSError, TimeoutError) as error:
-            logger.warning("job %s could not be handed back: %s", lease.job_id, error)
-            self.forget(lease)
-        self.free_slot(lease)
+    A job whose holders vanished is a suspect. An idle worker takes it at once, alone. A busy one leaves it; one of
+    those that saw it is chosen by the claim script to make room: it claims nothing until it is idle, and then that job.
+    It gives up after its patience, *patience_s*, and another is chosen; as when it dies meanwhile: it is chosen for the
+    time of a lease, which it prolongs while it makes room.
+    """
 
-    def lose(self, leases: list[Lease]) -> None:
-        """Cancel the jobs of leases that are someone else's by now."""
-        for lease in leases:
-            if self.held.get(lease.token) is lease and not lease.released:
-                lease.cancel("lost")
+    def __init__(self, patience_s: float) -> None:
+        self.patience_s = patience_s
+        self._alone: Lease | None = None
+        self._suspect: tuple[str, str] | None = None
+        self._give_up_at = 0.0
+
+    def slots(self, free: int, *, idle: bool) -> int:
+        """How many of *free* slots may be filled now."""
+        if self._alone is not None:
+            return 0
+        if self._suspect is not None and time.monotonic() >= self._give_up_at:
+            self._suspect = None
+        if self._suspect is not None:
+            return 1 if idle else 0
+        return free
+
+    @property
+    def waits_for(self) -> tuple[str, str] | None:
+        """Queue and id of the job that room is being made for; None when it is for none."""
+        return self._suspect if self._alone is None else None
+
+    def named(self) -> list[tuple[str, str]]:
+        """Queue and id of the one job that the next claim is for; empty when it is for any."""
+        return [self._suspect] if self._suspect is not None else []
+
+    def note(self, claim: Claim, named: list[tuple[str, str]]) -> None:
+        """Take in the answer to a claim; call before its jobs are started."""
+        if named and named == self.named():
+            self._suspect = None
+        if claim.suspect is not None and self._suspect is None:
+            self._suspect, self._give_up_at = claim.suspect, time.monotonic() + self.patience_s
+        if claim.alone:
+            self._alone = claim.leases[0]
+
+    def ended(self, lease: Lease) -> None:
+        """*lease* runs no more, or was not started."""
+        if self._alone is lease:
+            self._alone = None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,7 +24,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from penstock_worker.engine.links import ask, own_connection
+from penstock_schemas import keys
+from penstock_store.batcher import Batcher
+from penstock_store.scripts import load_script
+from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.server import ask, own_connection
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,12 @@ _TIMEOUT_S = 2.0
 _QUIET_S = 5.0
 _AGAIN_S = 0.5
 _REFUSED_AGAIN_S = 60.0
+
+_TIDY = load_script("penstock_worker.engine", "tidy")
+_READ_ABORTS = ("ZRANGE", keys.ARQ_ABORT, "0", "-1")
+_AGED_MS = 60_000
+_TIDY_EVERY_S = 30.0
+_POLL_S = 0.5
 
 
 class Waker:
@@ -165,6 +175,52 @@ class Idle:
         can_watch = await self.waker.arm(watched) is not None
         self._armed = self._armed and can_watch
         return can_watch
+
+
+class Aborts:
+    """Cancels the jobs among *held* whose abort was asked for, within milliseconds, and tidies what was asked of jobs
+    long gone, and counted of them. *batcher* gives the one in use."""
+
+    def __init__(self, held: Mapping[str, Lease], idle: Idle, batcher: Callable[[], Batcher]) -> None:
+        self._held = held
+        self._idle = idle
+        self._batcher = batcher
+        self._changed = asyncio.Event()
+
+    def appeared(self) -> None:
+        """The abort set has changed."""
+        self._changed.set()
+
+    async def watch(self) -> None:
+        """Run until cancelled. With Redis away, aborts wait for it."""
+        loop = asyncio.get_running_loop()
+        tidy_at = loop.time()
+        while True:
+            self._changed.clear()
+            try:
+                await self.apply()
+                if loop.time() >= tidy_at:
+                    tidy_at = loop.time() + _TIDY_EVERY_S
+                    await self._batcher().call(_TIDY, [keys.ARQ_ABORT, keys.DEATHS], [_AGED_MS])
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("aborts cannot be read: %s", error)
+            timer = loop.call_later(_POLL_S, self._changed.set)
+            await self._changed.wait()
+            timer.cancel()
+
+    async def apply(self) -> None:
+        """Cancel the running jobs that are in the set, and take them out of it."""
+        waker = self._idle.waker
+        armed = await waker.arm([_READ_ABORTS]) if waker is not None else None
+        asked = armed[0] if armed is not None else await self._batcher().execute(*_READ_ABORTS)
+        if not asked:
+            return
+        running = {lease.raw_id: lease for lease in self._held.values() if not lease.concluded}
+        aborted = [job_id for job_id in asked if job_id in running]
+        for job_id in aborted:
+            running[job_id].cancel("abort")
+        if aborted:
+            await self._batcher().execute("ZREM", keys.ARQ_ABORT, *aborted)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@
 4. A full worker sleeps until a slot is free; an idle one until a key changes or a job is due (``wake``). Polling is
    only the safety net.
 5. A Redis that is away ends nothing: running jobs go on, ends are held, claiming resumes.
-6. A job whose workers died with it runs alone, and is given up after three more deaths (``room``).
+6. A job whose workers died with it runs alone, and is given up after three more deaths (``slots``).
 """
 
 from __future__ import annotations
@@ -15,122 +15,41 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
 from signal import Signals
-from typing import Any, ClassVar
+from typing import Any
 
-import arq.worker
 from arq.connections import create_pool, log_redis_info
-from arq.worker import Function
+from arq.utils import import_string
 from redis.exceptions import RedisError
 
 from penstock_schemas import keys
-from penstock_store.batcher import Batcher
+from penstock_schemas.errors import ConfigurationError
 from penstock_store.connection import mend
 from penstock_worker.engine import closing
-from penstock_worker.engine.aborts import Aborts
-from penstock_worker.engine.endings import Endings
-from penstock_worker.engine.generation import Change
-from penstock_worker.engine.heartbeat import Heartbeat
-from penstock_worker.engine.lease import Lease
-from penstock_worker.engine.links import blocking_client
-from penstock_worker.engine.server import ServerCheck, ServerNeeds
+from penstock_worker.engine.core import REDIS_TIMEOUT_S, Core, signature
+from penstock_worker.engine.heartbeat import Change, Heartbeat
+from penstock_worker.engine.server import blocking_client
 from penstock_worker.engine.slots import Slots
-from penstock_worker.engine.sources import ArqQueue, Source
-from penstock_worker.engine.wake import Idle, Waker
+from penstock_worker.engine.wake import Aborts, Waker
 
 logger = logging.getLogger("arq.worker")
-
-REDIS_TIMEOUT_S = 2.0
-"""Bound on each reply: what is away is noticed within it."""
 
 _ABORT = keys.ARQ_ABORT.encode()
 _BURST_POLL_S = 0.05
 _AWAY_S = 0.05, 1.0
 
+DRAIN_S = 30.0
+"""Drain window where the application names no ``job_completion_wait``."""
 
-class Worker(arq.worker.Worker):
-    """Drop-in for ``arq.Worker``: the same arguments, and those below, keyword only.
 
-    :param source: where jobs come from; None for the arq queue ``queue_name``
-    :param lease_s: how long a claimed job is this worker's without a renewal; a killed worker's jobs run again after it
-    :param heartbeat_s: how often leases are renewed; at most a third of ``lease_s``
-    :param drain_s: how long running jobs may go on after SIGTERM or SIGINT before they are handed back, uncharged;
-        None for arq's ``job_completion_wait``
-    :param stall_bound_s: after how long a silent event loop is taken for hung and its jobs are left to other workers
-    :param on_refused: called with each lease whose end was refused, since someone else holds the job by now
-    :param server_needs: what Redis must have beyond noeviction and version 7.0; None for nothing more
-    :param on_new_server: called when another server answers than before, with whether state is known to be lost
-    """
+class Worker(Core):
+    __doc__ = Core.__doc__
 
-    __signature__: ClassVar[inspect.Signature]
-
-    def __init__(
-        self,
-        functions: Sequence[Function | Any] = (),
-        *,
-        source: Source | None = None,
-        lease_s: float = 10.0,
-        heartbeat_s: float = 3.0,
-        drain_s: float | None = None,
-        stall_bound_s: float = 30.0,
-        on_refused: Callable[[Lease], None] | None = None,
-        on_new_server: Callable[[bool], None] | None = None,
-        server_needs: ServerNeeds | None = None,
-        **arq_options: Any,
-    ) -> None:
-        if not 0 < heartbeat_s <= lease_s / 3:
-            raise ValueError(f"heartbeat_s ({heartbeat_s}) must be more than 0, at most lease_s / 3 ({lease_s / 3})")
-        if drain_s is not None:
-            arq_options["job_completion_wait"] = drain_s
-        handler = source.handler if source is not None else None
-        if handler is not None and not functions:
-            functions = [arq.worker.func(_no_function, name="handler")]
-        super().__init__(functions, **arq_options)
-        self.source: Source = source if source is not None else ArqQueue(self.queue_name)
-        self.lease_s = lease_s
-        self.heartbeat_s = heartbeat_s
-        self.stall_bound_s = stall_bound_s
-        self.on_refused = on_refused
-        self.on_new_server = on_new_server
-        self.stopping = False
-        """Set by the first signal: nothing is started any more."""
-        self.jobs_lost = 0
-        """Jobs cancelled since their lease was someone else's."""
-        self.jobs_refused = 0
-        """Results that were dropped since the lease was lost by the time they were there."""
-        self.states_lost = 0
-        """How often Redis was found to have lost what it held, or a part of it."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.slots = Slots(self)
-        self.held = self.slots.held
-        """Leases by token, from claim to the answer that ends them; the heartbeat renews these."""
-        self.idle = Idle()
-        self.server = ServerCheck(server_needs or ServerNeeds())
-        self.concern: str | None = None
-        """Why it is not well though it works on, set by who runs it; it is then not ready."""
-        self.heartbeat: Heartbeat | None = None
-        self.health_written = b""
-        self.serving: asyncio.Task[None] | None = None
-        self._aborts = Aborts(self)
+        self._aborts = Aborts(self.held, self.idle, lambda: self.batcher)
         self._away_s = _AWAY_S[0]
-        self._batcher: Batcher | None = None
-        self._endings: Endings | None = None
-
-    @property
-    def batcher(self) -> Batcher:
-        """Shares round trips between all that the engine and its handler send."""
-        if self._batcher is None:
-            self._batcher = Batcher(self.pool, timeout_s=REDIS_TIMEOUT_S)
-        return self._batcher
-
-    @property
-    def endings(self) -> Endings:
-        """Writes how arq functions ended."""
-        if self._endings is None:
-            self._endings = Endings(
-                self.batcher, keep_retried_ms=self.expires_extra_ms, released=self.slots.forget, refused=self._refused
-            )
-        return self._endings
 
     # The main loop.
 
@@ -143,7 +62,7 @@ class Worker(arq.worker.Worker):
         await self._open()
         self.heartbeat = Heartbeat(
             self.held,
-            self.slots.lose,
+            self.lose,
             lambda: blocking_client(self.pool, timeout_s=REDIS_TIMEOUT_S),
             lease_s=self.lease_s,
             interval_s=self.heartbeat_s,
@@ -242,16 +161,6 @@ class Worker(arq.worker.Worker):
         if self.on_new_server is not None:
             self.on_new_server(change.lost)
 
-    def state_lost(self, what: str) -> None:
-        """Count and say that Redis has lost state."""
-        self.states_lost += 1
-        logger.error("state_lost: Redis is not the one that it was: %s", what)
-
-    def _refused(self, lease: Lease) -> None:
-        self.jobs_refused += 1
-        if self.on_refused is not None:
-            self.on_refused(lease)
-
     # Aborts, health, the end: each in its module.
 
     async def _watch_aborts(self) -> None:
@@ -287,17 +196,24 @@ class Worker(arq.worker.Worker):
         self._pool = self._batcher = self._endings = None
 
 
-async def _no_function(ctx: dict[Any, Any]) -> None:
-    """Stands where arq.Worker wants a function, when all jobs go to a handler."""
-    raise NotImplementedError("this worker runs no arq functions")
+Worker.__signature__ = signature(Core)
 
 
-def _signature() -> inspect.Signature:
-    """arq's parameters and then ours, for ``arq.worker.get_kwargs``, which picks settings by parameter name."""
-    theirs = inspect.signature(arq.worker.Worker.__init__).parameters
-    ours = inspect.signature(Worker.__init__).parameters
-    merged = {name: own for name, own in {**theirs, **ours}.items() if name not in ("self", "arq_options")}
-    return inspect.Signature(list(merged.values()))
+def make_arq_worker(settings: str | type[Any], **options: Any) -> Worker:
+    """The worker that an arq settings class describes, given as itself or as ``"package.module.WorkerSettings"``.
 
-
-Worker.__signature__ = _signature()
+    *options* are laid over its attributes. Raises ConfigurationError for a class that cannot be imported or has
+    neither functions nor cron jobs.
+    """
+    try:
+        cls = import_string(settings) if isinstance(settings, str) else settings
+    except ImportError as error:
+        raise ConfigurationError("--arq", f"{settings}: {error}") from None
+    known = inspect.signature(Worker).parameters
+    kwargs = {name: value for name, value in vars(cls).items() if name in known} | options
+    if "job_completion_wait" not in kwargs:
+        kwargs.setdefault("drain_s", DRAIN_S)
+    try:
+        return Worker(**kwargs)
+    except RuntimeError as error:
+        raise ConfigurationError("--arq", f"{settings}: {error}") from None

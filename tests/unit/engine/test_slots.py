@@ -1,7 +1,7 @@
 """How many jobs may be claimed while a suspect wants room."""
 
 from penstock_worker.engine import Claim, Lease
-from penstock_worker.engine.room import Room
+from penstock_worker.engine.slots import Room
 
 SUSPECT = ("queue", "suspect")
 
