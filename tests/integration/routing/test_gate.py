@@ -231,6 +231,28 @@ async def test_a_place_in_the_line_of_a_limit_is_kept(limited: Callable[..., Gua
     assert (await guards.gate())["line_at"] == line
 
 
+async def test_a_line_of_more_than_a_minute_is_not_made_longer(limited: Callable[..., Guards]) -> None:
+    """With one call a second, who comes after sixty has no place yet: all look again, in order, within the minute."""
+    guards = limited(requests_per_min=60)
+    turns = [await guards.place() for _ in range(200)]
+    placed, late = [turn for turn, place in turns if place], [turn for turn, place in turns if not place]
+    assert 60 <= len(placed) <= 63
+    assert max(placed) <= 60_000
+    assert late == sorted(late)
+    assert 30_000 <= min(late) <= max(late) <= 60_000
+
+
+async def test_whoever_looks_again_shares_the_next_minute(limited: Callable[..., Guards]) -> None:
+    """A tenant that came late gets a place as soon as one of those does whose flood was there before."""
+    guards = limited(requests_per_min=60)
+    for _ in range(500):
+        await guards.place()
+    guards.pass_s(45)
+    turns = [(await guards.place())[0] for _ in range(20)]  # whoever they are
+    assert turns == sorted(turns)
+    assert 15_000 <= turns[0] <= turns[-1] <= 36_000
+
+
 async def test_tokens_per_minute(limited: Callable[..., Guards]) -> None:
     """60,000 a minute are 1,000 in a second; a call that took fewer than it counted with gives them back."""
     guards = limited(tokens_per_min=60_000)

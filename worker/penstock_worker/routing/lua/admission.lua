@@ -26,7 +26,8 @@ local function guards_of(target, place, now)
   if gate_at > now then guards.at, guards.why = gate_at, why end
   if own_at then guards.at, guards.why = math.max(guards.at, own_at), "breaker_open" end
   if account_at then guards.at, guards.why = math.max(guards.at, account_at), "account_closed" end
-  if own_tried or account_tried then guards.look_at = math.max(own_at or 0, account_at or 0, guards.gate.not_before) end
+  guards.opens_at = math.max(now, own_at or 0, account_at or 0, guards.gate.not_before, guards.gate.quiet_at)
+  guards.tried = own_tried or account_tried
   return guards
 end
 
@@ -53,8 +54,8 @@ end
 -- try it again nobody is given one: those whose turn it was keep theirs, and all look again a little later.
 local function admission_place(target, tokens, now)
   local guards = guards_of(target, false, now)
-  if guards.look_at then return math.ceil(guards.look_at), nil end
-  return gate_place(guards.gate, target, math.max(guards.at, now), tokens, now)
+  if guards.tried then return math.ceil(guards.opens_at), nil end
+  return gate_place(guards.gate, target, math.max(guards.at, now), guards.opens_at, tokens, now)
 end
 
 -- Take in how a call ended:

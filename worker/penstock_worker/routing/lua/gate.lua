@@ -8,6 +8,7 @@ A hash:
   ramp_at     the moment of the last reopening: RULE.ramp ms from it on calls start one by one, faster and faster
   line_at     the moment at which the next call may start, as far as ramp and requests per minute go
   tokens_at   the same for tokens per minute
+  late_at     the moment at which the next looks again that came when the line was full
   slots_at    a guess at the moment when a slot is free for the next that waits
   took        mean duration of a call, ms
   gen         raised by each closing: places handed out before are void
@@ -27,6 +28,7 @@ algorithm (ITU-T I.371, annex A): one moment instead of a bucket to be filled.
 local MINUTE_MS, BURST_MS, GATE_KEPT_MS, FIRST_PER_S, EARLY_MS = 60000, 1000, 3600000, 5, 5
 local THROTTLE_MS, MAX_THROTTLE_MS, SLOT_CHECK_MS = 1000, 60000, 50
 local FIRST_TOOK_MS, SLOT_LINE_CALLS, SLOT_LINE_MS, MAX_SLOT_LINE_MS = 100, 20, 5000, 30000
+local LINE_MS, LATE_GAP_MS = 60000, 5
 local LOW, FEW, BELIEVED_MS = 0.5, 10, 60000
 
 local function gate_limits(target)
@@ -120,11 +122,23 @@ local function gate_slot_guess(gate, now)
   return at
 end
 
--- Give a job a place in the line, not before at. Returns when it is its turn, ms, and the place.
-local function gate_place(gate, target, at, tokens, now)
+-- A line of more than a minute is not made longer. Whoever comes then is told to look again before its end, and has no
+-- place: so a tenant that comes late shares the next minute with the others, and stands behind nobody's flood.
+local function gate_late(gate, opens_at)
+  local least, most = opens_at + LINE_MS / 2, opens_at + LINE_MS
+  local at = math.max(tonumber(redis.call("HGET", gate.key, "late_at")) or 0, least)
+  if at > most then at = least end
+  redis.call("HSET", gate.key, "late_at", at + LATE_GAP_MS)
+  return math.ceil(at)
+end
+
+-- Give a job a place in the line, not before at, of a target that opens at opens_at. Returns when it is its turn, ms,
+-- and the place; nil when the line is full, and the job has to look again then.
+local function gate_place(gate, target, at, opens_at, tokens, now)
   local full = gate.limits.max_in_flight and redis.call("ZCARD", gate.slots) >= gate.limits.max_in_flight
   if full and at <= now + SLOT_CHECK_MS then at = gate_slot_guess(gate, now) end
   at = math.ceil(math.max(at, gate.line_at - gate.slack))
+  if at - opens_at > LINE_MS then return gate_late(gate, opens_at), nil end
   gate_spend(gate, at, tokens)
   gate_keep(gate, now)
   return at, gate.gen .. " " .. string.format("%.0f", at) .. " " .. target
