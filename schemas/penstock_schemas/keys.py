@@ -227,6 +227,11 @@ def flight(tenant: str, digest: str) -> str:
     return f"penstock:flight:{tenant}:{digest}"
 
 
+def warm(target: str, digest: str) -> str:
+    """String, expiring: a beginning of prompts that a target's cache has (``warm``), or is being given (``warming``)."""
+    return f"penstock:warm:{target}:{digest}"
+
+
 def waiting(flight_key: str) -> str:
     """Sorted set beside a flight, expiring: ids of the jobs that wait for it -> since when, ms."""
     return f"{flight_key}:waiting"

@@ -120,6 +120,7 @@ def make_target(name: str, providers: Mapping[str, ProviderSection]) -> Target:
         price_ref=provider.price_refs.get(model),
         context_window=window_of(provider, model, provider.price_refs.get(model, name)),
         allow_private=provider.allow_private,
+        prompt_cache=provider.prompt_cache,
         ca_file=str(provider.ca_file) if provider.ca_file else None,
         options=provider.options,
     )

@@ -33,6 +33,7 @@ from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
 from penstock_worker.quotas import Quotas
 from penstock_worker.reuse.sharing import Sharing
+from penstock_worker.reuse.warming import Warming
 from penstock_worker.routing.exchange import Exchange
 from penstock_worker.settings import Settings, health_port
 
@@ -60,7 +61,7 @@ async def run_worker(settings: Settings, config_folder: Path, *, burst: bool = F
     batcher = Batcher(redis)
     recent = Recent(batcher)
     store = AttemptStore(batcher, make_policy(settings), recent, budgets, make_watch(settings))
-    asker = Asker(Caller(store, client, costing), reader)
+    asker = Asker(Caller(store, client, costing), reader, warming=Warming(batcher))
     pipeline = Pipeline(Walker(asker, section.breaker.access_refused, section.breaker.access_open_s))
     attempts = Attempts(
         store=store,

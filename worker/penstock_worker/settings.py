@@ -145,6 +145,9 @@ class ProviderSection(Section):
     """The wire format; ``openai`` is Chat Completions."""
     base_url: str
     api_key: SecretSection | None = None
+    prompt_cache: bool = True
+    """Use its cache of prompts' beginnings: they are marked where it wants that, and of jobs with a long one in common
+    the first goes ahead of the others."""
     allow_private: bool = False
     """Allow plain http and private addresses: for a server on your own network."""
     proxy: str | None = None

@@ -40,6 +40,16 @@ async def test_equal_jobs_at_once_make_one_call(producer: Producer, simulator: S
             assert result.reused.would_have_cost_nanousd == paid.cost_nanousd
 
 
+async def test_one_slot_is_enough_to_share(producer: Producer, simulator: Simulator, settings: Make) -> None:
+    """Equal jobs that wait in the queue are there at once too; one that comes when all is over makes its own call."""
+    await producer.enqueue_many([ASKED] * 10)
+    await work_off(settings(route=FLIES, concurrency=1))
+    assert len(simulator.calls()) == 1
+    await producer.enqueue(ASKED)
+    await work_off(settings(route=FLIES, concurrency=1))
+    assert len(simulator.calls()) == 2
+
+
 async def test_jobs_that_wait_for_a_flight_hold_no_slot(
     producer: Producer, simulator: Simulator, settings: Make
 ) -> None:

@@ -91,8 +91,8 @@ def test_anthropic_marks_a_long_system_part(size: int, options: dict[str, Any], 
 
 def test_anthropic_marking_is_a_choice() -> None:
     """Zero switches it off, another size moves it."""
-    assert prepare("anthropic", system="x" * 20_000, options={"cache_system_bytes": 0}).body["system"] == "x" * 20_000
-    assert isinstance(prepare("anthropic", system="xyz", options={"cache_system_bytes": 3}).body["system"], list)
+    assert prepare("anthropic", system="x" * 20_000, options={"cache_prefix_bytes": 0}).body["system"] == "x" * 20_000
+    assert isinstance(prepare("anthropic", system="xyz", options={"cache_prefix_bytes": 3}).body["system"], list)
 
 
 def test_anthropic_keeps_further_output_settings() -> None:

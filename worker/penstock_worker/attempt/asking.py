@@ -17,6 +17,8 @@ from penstock_worker.attempt.reading import Reader
 from penstock_worker.attempt.tooling import Toolbox, rounds_of, wants_tools
 from penstock_worker.llm.errors import CallError, SchemaUnsupportedError
 from penstock_worker.llm.port import Answer, CallRequest, SchemaMode, Target, Turn
+from penstock_worker.llm.prefix import LEAST_CHARS
+from penstock_worker.reuse.warming import Warming
 from penstock_worker.routing.closed import TargetClosed
 from penstock_worker.tools.running import ToolRunner
 
@@ -36,6 +38,8 @@ class Asker:
     caller: Caller
     reader: Reader
     tools: ToolRunner = field(default_factory=ToolRunner)
+    warming: Warming | None = None
+    """None: calls go as they come."""
 
     async def ask(self, attempt: Attempt, target: Target, request: CallRequest) -> Succeeded | Trouble:
         """Ask one target, and use the one remedy there may be. Raises NotCalled and BudgetSpent."""
@@ -93,6 +97,17 @@ class Asker:
     async def _call(
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, *, told: bool
     ) -> tuple[CallEntry, Answer | CallError]:
+        """Make a call, in its turn where it has a long beginning in common with others."""
+        if self.warming is None or len(request.system) + request.prefix_chars < LEAST_CHARS:
+            return await self._made(attempt, target, request, purpose, told=told)
+        async with self.warming.turn(target, request) as turn:
+            entry, answer = await self._made(attempt, target, request, purpose, told=told)
+            turn.warmed = isinstance(answer, Answer)
+        return entry, answer
+
+    async def _made(
+        self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose, *, told: bool
+    ) -> tuple[CallEntry, Answer | CallError]:
         """*told*: whether the pieces of the answer are published."""
         if not told:
             return await self.caller.call(attempt, target, request, purpose)
@@ -104,9 +119,13 @@ def first_request(attempt: Attempt) -> CallRequest:
     """What a target is asked first."""
     prompt = attempt.route.prompt or attempt.task.prompt
     task, asked = attempt.task, attempt.asked
+    text, variables = task.text(asked), task.variables(asked)
+    user = prompt.render(text, variables)
+    shared = len(prompt.system) + len(user) - len(text)
     return CallRequest(
         system=prompt.system,
-        user=prompt.render(task.text(asked), task.variables(asked)),
+        user=user,
+        prefix_chars=len(prompt.prefix(variables)) if shared >= LEAST_CHARS else 0,
         max_output_tokens=attempt.route.max_output_tokens,
         schema=task.schema(asked),
         schema_name=task.name,

@@ -5,7 +5,7 @@ Options of a target of this kind:
 ====================== ============== =======================================================================
 ``version``             ``2023-06-01`` the header ``anthropic-version``
 ``auth``                ``x-api-key``  or ``bearer``
-``cache_system_bytes``  16384          a system part of at least so many bytes is marked for the prompt cache, whose
+``cache_prefix_bytes``  16384          a shared beginning of at least so many bytes is marked for the prompt cache, whose
                                        writes cost a quarter more and whose reads a tenth; 0 never marks
 ====================== ============== =======================================================================
 
@@ -32,7 +32,7 @@ from penstock_worker.llm.wire import document, mapping, objects, sound, text_of
 from penstock_worker.money.usage import Bounds, anthropic_usage
 
 VERSION = "2023-06-01"
-CACHE_SYSTEM_BYTES = 16_384
+CACHE_PREFIX_BYTES = 16_384
 """About 4,000 tokens: the least that every model's prompt cache takes."""
 
 
@@ -40,7 +40,7 @@ class AnthropicMessages(WireFamily):
     """The family ``anthropic``."""
 
     options = MappingProxyType(
-        {"version": (str, ()), "auth": (str, ("x-api-key", "bearer")), "cache_system_bytes": (int, ())}
+        {"version": (str, ()), "auth": (str, ("x-api-key", "bearer")), "cache_prefix_bytes": (int, ())}
     )
     takes_tools = True
 
@@ -86,11 +86,14 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
         **target.options.get("body", {}),
         "model": target.model,
         "max_tokens": request.max_output_tokens,
-        "messages": [{"role": "user", "content": request.user}, *anthropic_tools.messages(request.turns)],
     }
     system = instructions(request, mode)
     if system:
-        body["system"] = _system(target, system)
+        body["system"] = _cached(system) if _is_worth_caching(target, system) else system
+    body["messages"] = [
+        {"role": "user", "content": _user(target, request, system)},
+        *anthropic_tools.messages(request.turns),
+    ]
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if mode is SchemaMode.JSON_SCHEMA:
@@ -100,10 +103,20 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
     return {**body, "stream": True} if request.stream else body
 
 
-def _system(target: Target, text: str) -> str | list[dict[str, Any]]:
-    least = target.options.get("cache_system_bytes", CACHE_SYSTEM_BYTES)
-    if not least or len(text.encode("utf-8", "replace")) < least:
-        return text
+def _user(target: Target, request: CallRequest, system: str) -> str | list[dict[str, Any]]:
+    """The user part; where its beginning is shared and long enough, with a mark behind that."""
+    shared, own = request.user[: request.prefix_chars], request.user[request.prefix_chars :]
+    if not shared or not _is_worth_caching(target, system + shared):
+        return request.user
+    return [*_cached(shared), {"type": "text", "text": own}]
+
+
+def _is_worth_caching(target: Target, text: str) -> bool:
+    least = target.options.get("cache_prefix_bytes", CACHE_PREFIX_BYTES)
+    return bool(target.prompt_cache and least and len(text.encode("utf-8", "replace")) >= least)
+
+
+def _cached(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]
 
 

@@ -3,7 +3,9 @@
 Options of a target of this kind:
 
 =================== ========================= =============================================================
-``max_tokens_field`` ``max_completion_tokens`` the older ``max_tokens`` is what many other servers know
+``max_tokens_field`` by the host               ``max_completion_tokens`` at OpenAI's and Azure's own hosts, elsewhere
+                                               ``max_tokens``: a server that does not know the newer name leaves it
+                                               out without a word, and the answer has no cap
 ``system_role``      ``system``                or ``developer``
 ``strict_subset``    true                      false: the server takes any schema (vLLM, llama.cpp)
 ``stream_usage``     true                      false: the server refuses ``stream_options``
@@ -14,6 +16,7 @@ Options of a target of this kind:
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from penstock_schemas.results import Usage
 from penstock_worker.llm.base import WireFamily, as_it_is, choose_schema, instructions
@@ -24,9 +27,13 @@ from penstock_worker.llm.openai_stream import ChatStream
 from penstock_worker.llm.openai_tools import chat_calls, chat_tools, chat_turns
 from penstock_worker.llm.openai_words import stop_reason
 from penstock_worker.llm.port import CallRequest, SchemaMode, StopReason, Target
+from penstock_worker.llm.prefix import cache_key_field
 from penstock_worker.llm.strict_schema import Lowered, lower_schema
 from penstock_worker.llm.wire import document, mapping, objects, sound, text_of
 from penstock_worker.money.usage import Bounds, openai_usage, reported_cost_nanousd
+
+
+_NEWER_HOSTS = (".openai.com", ".openai.azure.com")
 
 
 class OpenAIChat(WireFamily):
@@ -39,6 +46,7 @@ class OpenAIChat(WireFamily):
             "strict_subset": (bool, ()),
             "stream_usage": (bool, ()),
             "done_marker": (bool, ()),
+            "prompt_cache_key": (bool, ()),
         }
     )
     takes_tools = True
@@ -79,7 +87,7 @@ def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lo
         **target.options.get("body", {}),
         "model": target.model,
         "messages": _messages(target, request, mode),
-        target.options.get("max_tokens_field", "max_completion_tokens"): request.max_output_tokens,
+        _cap_field(target): request.max_output_tokens,
     }
     if request.temperature is not None:
         body["temperature"] = request.temperature
@@ -90,7 +98,14 @@ def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lo
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     elif mode is SchemaMode.JSON_OBJECT:
         body["response_format"] = {"type": "json_object"}
-    return body | chat_tools(target, request) | _stream_fields(target, request)
+    return body | chat_tools(target, request) | cache_key_field(target, request) | _stream_fields(target, request)
+
+
+def _cap_field(target: Target) -> str:
+    """What the output's cap is called; reasoning models of OpenAI refuse the older name, others ignore the newer."""
+    host = urlsplit(target.base_url).hostname or ""
+    newer = target.kind == "azure" or host.endswith(_NEWER_HOSTS)
+    return str(target.options.get("max_tokens_field", "max_completion_tokens" if newer else "max_tokens"))
 
 
 def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:

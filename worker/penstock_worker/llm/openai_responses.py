@@ -24,6 +24,7 @@ from penstock_worker.llm.openai_errors import classify, classify_object
 from penstock_worker.llm.openai_responses_stream import ResponseAccumulator
 from penstock_worker.llm.openai_tools import responses_items, responses_tools
 from penstock_worker.llm.port import CallRequest, SchemaMode, Target
+from penstock_worker.llm.prefix import cache_key_field
 from penstock_worker.llm.response_object import read_response
 from penstock_worker.llm.sse import MAX_EVENT_BYTES, SseDecoder
 from penstock_worker.llm.streaming import EventStream
@@ -35,7 +36,9 @@ from penstock_worker.money.usage import Bounds, reported_cost_nanousd, responses
 class OpenAIResponses(WireFamily):
     """The family ``openai-responses``."""
 
-    options = MappingProxyType({"store": (bool, ()), "strict_subset": (bool, ()), "background": (bool, ())})
+    options = MappingProxyType(
+        {"store": (bool, ()), "strict_subset": (bool, ()), "background": (bool, ()), "prompt_cache_key": (bool, ())}
+    )
     takes_tools = True
 
     def check_options(self, target: Target) -> None:
@@ -94,7 +97,7 @@ def _body(target: Target, request: CallRequest, mode: SchemaMode | None, lowered
         body["temperature"] = request.temperature
     if mode in (SchemaMode.JSON_SCHEMA, SchemaMode.JSON_OBJECT):
         body["text"] = {**body.get("text", {}), "format": _format(request, mode, lowered)}
-    body |= responses_tools(target, request)
+    body |= responses_tools(target, request) | cache_key_field(target, request)
     return {**body, "stream": True} if request.stream else body
 
 

@@ -123,6 +123,8 @@ class CallRequest:
     seed: int | None = None
     stream: bool = False
     """Ask for the answer in pieces; needed for deltas, the first-content limit and the idle limit."""
+    prefix_chars: int = 0
+    """How much of *user*'s beginning other requests share: all that stands before the input. 0 where it is short."""
     attempt_id: str = ""
     """Our own id of this call, sent along as a header, so that a provider's log can be matched with ours."""
 
@@ -168,6 +170,8 @@ class Target:
     """The strongest mode this endpoint supports."""
     allow_private: bool = False
     """Permit plain ``http://`` and addresses that are not public: a model server of one's own."""
+    prompt_cache: bool = True
+    """Whether the provider's cache of prompts' beginnings is used: marked where it wants that, and warmed by one."""
     ca_file: str | None = None
     """PEM file of certificate authorities to trust instead of the bundled ones."""
     stream_from_tokens: int | None = None

@@ -63,6 +63,10 @@ class Prompt:
             raise ValueError(f"prompt {self.name}: variables missing or unknown: {odd}")
         return VARIABLE.sub(lambda found: given[found.group(1)], self.user)
 
+    def prefix(self, variables: Mapping[str, str]) -> str:
+        """What stands before the text in all that :meth:`render` gives with these *variables*."""
+        return VARIABLE.sub(lambda found: variables[found.group(1)], self.user.partition("{{text}}")[0])
+
 
 def fenced(text: str, marker: Callable[[], str] = _marker, *, what: str = "The text") -> str:
     """*text*, which is not to be trusted, between two lines with a marker that does not occur in it."""

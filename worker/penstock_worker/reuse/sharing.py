@@ -2,8 +2,8 @@
 
 1. A job of a route that shares is asked about before anything is called: the cache may have an answer, or an equal
    job may be under way to one (a flight). Then this one waits, and holds no slot.
-2. Whoever leads a flight goes on as any job does. Its answer lands: it is kept for the route's time, and those who
-   wait are called and take it as theirs, at no cost; each result names the job that paid.
+2. Whoever leads a flight goes on as any job does. Its answer lands: it is kept for the route's time, those who wait
+   are called, and all that were enqueued before take it as theirs, at no cost; each result names the job that paid.
 3. A leader that fails, is cancelled or drained leaves the lead to the first that waits; one that dies loses it with
    its lease. Nobody waits longer than ``LOOK_S`` without looking again.
 
@@ -34,8 +34,8 @@ log = structlog.get_logger("penstock.attempt")
 LOOK_S = 5.0
 """After so long a job that waits for another's call looks whether that is still under way."""
 
-FETCH_S = 3_600.0
-"""How long jobs that waited for an answer may take to fetch it, behind whatever else is in their queues."""
+FETCH_S = 600.0
+"""How long jobs that were there before an answer may take to fetch it, behind whatever else is in their queues."""
 
 FLIGHT_S = 86_400.0
 """How long a flight is remembered that nobody ended."""
@@ -75,7 +75,9 @@ class Sharing:
         lease = attempt.lease
         args: list[Encodable] = [lease.raw_id, lease.token, round(FLIGHT_S * 1000)]
         try:
-            code, *more = await self.batcher.call(_JOIN, [places.cache, places.flight], args)
+            code, *more = await self.batcher.call(
+                _JOIN, [places.cache, places.flight, keys.record(attempt.job_id)], args
+            )
         except (RedisError, OSError) as error:
             log.warning("sharing_failed", error=type(error).__name__)
             return None

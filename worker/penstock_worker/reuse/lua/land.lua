@@ -8,7 +8,7 @@ of them is called, to make the call in its turn.
 KEYS[1] cache, "" to keep nothing      KEYS[2] flight, "" for none
 ARGV[1] job id    ARGV[2] lease token
 ARGV[3] the answer, JSON; "" for none
-ARGV[4] how long the cache keeps it, ms    ARGV[5] how long those who waited may take to fetch it, ms
+ARGV[4] how long the cache keeps it, ms    ARGV[5] how long those who were there before may take to fetch it, ms
 
 Returns how many were called; -1 when the lease is lost, or another leads the flight: nothing written.
 A repeat calls nobody twice.
@@ -34,10 +34,8 @@ end
 for _, waiter in ipairs(called) do call(waiter) end
 if answer == "" then
   redis.call("DEL", flight)
-elseif #called == 0 then
-  redis.call("DEL", flight, waiting)
 else
-  redis.call("HSET", flight, "landed", answer)
+  redis.call("HSET", flight, "landed", answer, "landed_at", now)
   redis.call("PEXPIRE", flight, ARGV[5])
   redis.call("PEXPIRE", waiting, ARGV[5])
 end
