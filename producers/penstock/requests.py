@@ -137,8 +137,8 @@ def check_idempotency_key(key: str | None) -> None:
 
 def _written(request: JobRequest) -> dict[str, Any]:
     """The fields that are stored beside ``task`` and ``input``; see ``ALWAYS_WRITTEN``."""
-    always = request.model_dump(mode="json", include=ALWAYS_WRITTEN - {"task", "input"})
-    return always | request.model_dump(mode="json", exclude=ALWAYS_WRITTEN, exclude_defaults=True)
+    always = request.model_dump(mode="json", include=set(ALWAYS_WRITTEN) - {"task", "input"})
+    return always | request.model_dump(mode="json", exclude=set(ALWAYS_WRITTEN), exclude_defaults=True)
 
 
 def _or_unbounded(bound: int | None) -> int:
