@@ -54,7 +54,7 @@ async def test_whole_answer(client: HttpModelClient, target: Make, ask: Make, mo
     assert sent.json == {
         "model": "model",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
-        "max_completion_tokens": 100,
+        "max_tokens": 100,
     }
 
 

@@ -169,6 +169,30 @@ def test_any_stream_is_read_or_refused(kind: str, events: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_damaged_bytes_are_read_or_refused(kind: str, data: st.DataObject) -> None:
+    """Any bytes at all, and a good stream with bytes changed, lost or put in: a reply or a CallError."""
+    good = b"".join(FORMATS[kind].stream(["a", "b"], data.draw(st.sampled_from(FORMATS[kind].ends))))
+    raw = data.draw(st.binary(max_size=200) | st.just(good))
+    for at, how, byte in data.draw(
+        st.lists(st.tuples(st.integers(0, 5000), st.sampled_from("xdi"), st.binary(max_size=3)))
+    ):
+        place = at % (len(raw) + 1)
+        raw = raw[:place] + (b"" if how == "d" else byte) + raw[place + (how != "i") :]
+    stream = opened(kind)
+    cut = data.draw(st.integers(0, len(raw)))
+    try:
+        list(stream.feed(raw[:cut]))
+        list(stream.feed(raw[cut:]))
+        reply = stream.finish()
+        reply.text.encode()
+        check_calls(reply)
+    except CallError:
+        pass
+    check_usage(kind, stream.raw_usage)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(status=st.integers(100, 599), body=shapes | st.binary(max_size=20))
 def test_any_refusal_is_classified(kind: str, status: int, body: Any) -> None:
     """A refusal of any shape is a CallError with a bounded detail and a wait that can be waited."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_worker.llm.client import FAMILIES
 from penstock_worker.llm.errors import CallError, StreamBrokenError
 from penstock_worker.llm.openai_chat import OpenAIChat, parse_answer
 from penstock_worker.llm.openai_errors import classify
@@ -31,15 +32,36 @@ def ask(**fields: Any) -> CallRequest:
 def test_the_smallest_body() -> None:
     """What is not asked for is not sent."""
     body = FAMILY.prepare(target(), ask()).body
-    assert body == {"model": "m", "messages": [{"role": "user", "content": "u"}], "max_completion_tokens": 9}
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "u"}], "max_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    ("kind", "base_url", "field"),
+    [
+        ("openai", "https://api.openai.com/v1", "max_completion_tokens"),
+        ("openai", "https://eu.api.openai.com/v1", "max_completion_tokens"),
+        ("azure", "https://corp.openai.azure.com", "max_completion_tokens"),
+        ("azure", "https://models.corp.example", "max_completion_tokens"),
+        ("openai", "https://openrouter.ai/api/v1", "max_tokens"),
+        ("openai", "https://api.together.xyz/v1", "max_tokens"),
+        ("openai", "http://127.0.0.1:8080/v1", "max_tokens"),
+    ],
+)
+def test_the_cap_has_the_name_that_the_host_heeds(kind: str, base_url: str, field: str) -> None:
+    """A server that does not know the newer name would leave the answer without a cap, and say nothing."""
+    place = Target("t/m", kind, "m", base_url)
+    body = FAMILIES[kind].prepare(place, ask()).body
+    assert [name for name in body if name.startswith("max_")] == [field]
 
 
 def test_options_reach_the_body() -> None:
     """Options name the cap's field, the system role and further fields, which cannot displace ours."""
-    place = target(max_tokens_field="max_tokens", system_role="developer", body={"top_k": 1, "model": "evil"})
+    place = target(
+        max_tokens_field="max_completion_tokens", system_role="developer", body={"top_k": 1, "model": "evil"}
+    )
     body = FAMILY.prepare(place, ask(system="s")).body
-    assert body["max_tokens"] == 9
-    assert "max_completion_tokens" not in body
+    assert body["max_completion_tokens"] == 9
+    assert "max_tokens" not in body
     assert body["messages"][0]["role"] == "developer"
     assert (body["top_k"], body["model"]) == (1, "m")
 

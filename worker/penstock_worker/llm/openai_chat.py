@@ -108,6 +108,16 @@ def _cap_field(target: Target) -> str:
     return str(target.options.get("max_tokens_field", "max_completion_tokens" if newer else "max_tokens"))
 
 
+_NEWER_HOSTS = (".openai.com", ".openai.azure.com")
+
+
+def _cap_field(target: Target) -> str:
+    """What the output's cap is called; reasoning models of OpenAI refuse the older name, others ignore the newer."""
+    host = urlsplit(target.base_url).hostname or ""
+    newer = target.kind == "azure" or host.endswith(_NEWER_HOSTS)
+    return str(target.options.get("max_tokens_field", "max_completion_tokens" if newer else "max_tokens"))
+
+
 def _stream_fields(target: Target, request: CallRequest) -> dict[str, Any]:
     if not request.stream:
         return {}
