@@ -378,6 +378,8 @@ async def test_an_answer_made_of_parts_can_be_used_again(
     """It says of how many parts it is; with another prompt or cut it would be another."""
     simulator.script([{"answer": '{"labels": ["mill"]}'}])
     asked = Classify(text=TEXT, labels=["mill", "bug"])
+    await producer.enqueue(Classify(text="Short.", labels=["mill", "bug"]))
+    await work_off(settings(route={"cache_s": 60}))  # a Redis that knows the scripts keeps each answer
     for route, calls in (PARTS, CHUNKS), (PARTS, 0), ({**PARTS, "chunk_tokens": 400}, CHUNKS // 2):
         before = len(simulator.calls())
         job = await producer.enqueue(asked)
