@@ -1,7 +1,8 @@
 """The public names, in one place; the package gives them to whoever asks, and loads this only then."""
 
-from penstock.costs import CostLine, read_costs
+from penstock.costs import CostLine, CostReport, read_cost_report, read_costs
 from penstock.dead_letters import DeadLetters
+from penstock.explaining import CallCharge, JobCharges, explain_costs
 from penstock.handle import JobHandle
 from penstock.letter_report import AttemptReport, CallReport, LetterReport, RunReport
 from penstock.letters import DeadLetter, LetterFilter, LetterOutcome, ReplayPlan
@@ -59,7 +60,12 @@ __all__ = [
     "CallReport",
     "ReplayPlan",
     "CostLine",
+    "CostReport",
     "read_costs",
+    "read_cost_report",
+    "JobCharges",
+    "CallCharge",
+    "explain_costs",
     "Limits",
     "Summarize",
     "Summary",

@@ -237,8 +237,8 @@ class _Reading:
 
 
 def _counts_at_ms(entry_id: str, row: Row) -> int:
-    amends = row.get(b"amends", b"0")
-    return entry_ms(entry_id if amends == b"0" else amends.decode())
+    first = row.get(b"amends", b"0").partition(b"-")
+    return int(first[0]) if first[1] and first[0].isdigit() else entry_ms(entry_id)
 
 
 def _may_be_amended(row: Row) -> bool:

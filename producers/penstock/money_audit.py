@@ -14,6 +14,7 @@ meanwhile; of the rest it is told that it was in use. The keys are walked by SCA
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from penstock_schemas.ledger import Tally
 from penstock_store.scripts import load_script
 
 _JOBS, _BUDGETS = (load_script("penstock", f"check_{what}") for what in ("jobs", "budgets"))
+_NUMBER = re.compile(rb"[0-9]{1,19}")
 _AT_ONCE = 100
 _CATCH_UP = 500
 _TRIES = 5
@@ -240,8 +242,8 @@ class _Read:
         for entry_id, row in page:
             tally = Tally.of(row)
             self.last, self.count = entry_id, self.count + 1
-            if min(int(row.get(b"cost_nanousd") or 0), int(row.get(b"uncertain_nanousd") or 0)) < 0:
-                faults.append(f"entry {entry_id} has a negative amount")
+            if not all(_NUMBER.fullmatch(row.get(name) or b"0") for name in (b"cost_nanousd", b"uncertain_nanousd")):
+                faults.append(f"entry {entry_id} has an amount that is negative or none")
             of_job = self.of_jobs.setdefault(row.get(b"job", b"").decode(), [0, 0])
             of_job[0] += tally.cost_nanousd
             of_job[1] += tally.uncertain_nanousd

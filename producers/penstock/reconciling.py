@@ -183,7 +183,10 @@ async def _read_calls(link: Link, since_ms: int) -> dict[str, Call]:
 
 
 def _take(calls: dict[str, Call], entry_id: str, row: Row) -> None:
-    entry = read_entry(entry_id, row)
+    try:
+        entry = read_entry(entry_id, row)
+    except ValueError:  # none of ours
+        return
     name = f"{entry.job}:{entry.call}"
     plain = Tally.of({key: value for key, value in row.items() if key != b"was"})
     known = calls.get(name)

@@ -45,23 +45,23 @@ class Tally:
 
     @classmethod
     def read(cls, text: bytes | str) -> Self:
-        """From the text; what a later version may have put behind is ignored. Raises ValueError for garbage."""
-        numbers = [int(number) for number in text.split()]
+        """From the text; what a later version may have put behind is ignored, and what is no number counts as 0."""
+        numbers = [_whole(number) for number in text.split()]
         return cls(*numbers[: len(fields(cls))])
 
     @classmethod
     def of(cls, row: Mapping[bytes, bytes]) -> Self:
         """Of one entry, less what counted of its call before."""
-        cost, uncertain = row.get(b"cost_nanousd", b""), int(row.get(b"uncertain_nanousd", 0))
+        cost, uncertain = row.get(b"cost_nanousd", b""), _whole(row.get(b"uncertain_nanousd", b""))
         tally = cls(
             calls=1,
-            cost_nanousd=int(cost or 0),
+            cost_nanousd=_whole(cost),
             uncertain_nanousd=uncertain,
             uncertain_calls=int(uncertain > 0),
             unpriced_calls=int(not cost),
             estimated_calls=int(row.get(b"estimated") == b"1"),
             orphan_calls=int(row.get(b"orphan") == b"1"),
-            **{bucket: int(row.get(bucket.encode(), 0)) for bucket in BUCKETS},
+            **{bucket: _whole(row.get(bucket.encode(), b"")) for bucket in BUCKETS},
         )
         if was := row.get(b"was"):
             tally.take(cls.read(was))
@@ -86,6 +86,13 @@ class Tally:
     def text(self) -> str:
         """As Redis holds it."""
         return " ".join(str(getattr(self, name)) for name in _TALLY)
+
+
+def _whole(text: bytes | str) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
 
 
 _TALLY = tuple(item.name for item in fields(Tally))

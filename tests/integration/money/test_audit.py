@@ -64,7 +64,11 @@ SPOILERS: list[tuple[str, Spoil, str]] = [
     ("a lost end", lambda r, b, j: r.hdel(keys.journal(j), "1.1.1:end"), "1.1.1 has no end, and its job is"),
     ("a sum of the ledger", lambda r, b, j: _spoil_sum(r), "their sums"),
     ("a record of others", lambda r, b, j: r.hset(keys.record(j), "cost_nanousd", "much"), "cannot be read"),
-    ("a negative entry", lambda r, b, j: r.xadd(keys.LEDGER, {"job": "x", "cost_nanousd": "-1"}), "negative amount"),
+    (
+        "a negative entry",
+        lambda r, b, j: r.xadd(keys.LEDGER, {"job": "x", "cost_nanousd": "-1"}),
+        "an amount that is negative",
+    ),
 ]
 
 

@@ -176,3 +176,16 @@ async def test_what_is_told_later_counts_at_the_time_of_its_call(
         until = moment(START_MS) + timedelta(hours=1)
         assert (await read_cost_report(producer, until=until)).total.cost_nanousd == 40
         await trimming(redis).step()
+
+
+async def test_an_entry_that_is_none_of_ours_stops_nothing(
+    redis: Redis, producer: Producer, worker: HandWorker, rolling: Rolling
+) -> None:
+    """It counts as a call without a cost; those behind it are summed up."""
+    await redis.xadd(keys.LEDGER, {"cost_nanousd": "much", "amends": "nothing", "was": "x y z", "input_tokens": "-"})
+    (lease,) = await leases(producer, worker, 1)
+    await called(worker, lease, kind="answered", cost=5)
+    before = (await read_cost_report(producer)).total
+    assert await rolling.step() == (2, 0)
+    assert (await read_cost_report(producer)).total == before
+    assert (before.cost_nanousd, before.calls) == (5, 2)

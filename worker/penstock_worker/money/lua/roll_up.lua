@@ -32,9 +32,9 @@ end
 
 local function less_what_was(tally, was)
   local i = 0
-  for number in string.gmatch(was or "", "%S+") do
+  for number in string.gmatch(was or "", "%d+") do
     i = i + 1
-    tally[i] = tally[i] - tonumber(number)
+    if tally[i] then tally[i] = tally[i] - tonumber(number) end
   end
   return tally
 end
@@ -43,7 +43,7 @@ for _, entry in ipairs(entries) do
   local fields = fields_of(entry[2])
   local tally = less_what_was(tally_of(fields), fields.was)
   local first = fields.amends and fields.amends ~= "0" and fields.amends or entry[1]
-  local at = tonumber(string.match(first, "^%d+"))
+  local at = tonumber(string.match(first, "^%d+") or string.match(entry[1], "^%d+"))
   local whose = cjson.encode({fields.tenant or "", fields.task or "", fields.target or "", fields.prompt or "",
     fields.user or ""})
   for kind in pairs(kept_ms) do

@@ -24,7 +24,7 @@ for _, entry in ipairs(redis.call("XRANGE", KEY.LEDGER, "-", cursor, "COUNT", mo
   if count >= spare and tonumber(string.match(entry[1], "^%d+")) >= oldest then break end
   local fields, was = {}, {}
   for j = 1, #entry[2], 2 do fields[entry[2][j]] = entry[2][j + 1] end
-  for number in string.gmatch(fields.was or "", "%S+") do was[#was + 1] = tonumber(number) end
+  for number in string.gmatch(fields.was or "", "%d+") do was[#was + 1] = tonumber(number) end
   for k, number in ipairs(tally_of(fields)) do sum[k] = (sum[k] or 0) + number - (was[k] or 0) end
   count, last = count + 1, entry[1]
 end
