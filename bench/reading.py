@@ -25,10 +25,33 @@ def _filled(schema: dict[str, Any], item: str) -> tuple[dict[str, Any], str]:
     return schema, f"[{','.join([item] * max(1, size // (len(item) + 1)))}]"
 
 
+WIDE: dict[str, Any] = {
+    "type": "object",
+    "properties": {f"field_{n}": {"type": "string"} if n % 2 else {"type": ["number", "null"]} for n in range(200)},
+    "required": [f"field_{n}" for n in range(200)],
+    "additionalProperties": False,
+}
+
+
+def _wide(chars: int) -> str:
+    """An object with the 200 properties, of about so many characters."""
+    return json.dumps({f"field_{n}": "x" * chars if n % 2 else n * 1.5 for n in range(200)})
+
+
+def _rows(kib: int) -> tuple[dict[str, Any], str]:
+    """So many KiB of such objects in a list."""
+    row = _wide(40)
+    return {"type": "array", "items": WIDE}, f"[{','.join([row] * (kib * 1024 // len(row)))}]"
+
+
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "yes, 2 kB": (ORDINARY, ANSWER),
     "no, explained, 2 kB": (ORDINARY, ANSWER[:-1] + ', "more": 1}'),
     "repaired, 2 kB": (ORDINARY, ANSWER[:-1] + ",}"),
+    "1 MiB in 200 properties": (WIDE, _wide(10_400)),
+    "256 KiB of rows of 200 properties": _rows(256),
+    "512 KiB of rows of 200 properties": _rows(512),
+    "1 MiB of rows of 200 properties": _rows(1024),
     "128 kB of brackets": ({"type": "array"}, f"[{'[],' * 43_000}1]"),
     "equal keys at the end": ({"type": "array"}, "[" + '{"a":1,"b":2},' * 9_000 + '{"a":1,"a":2}]'),
     "fractions, const": _filled({"items": {"not": {"const": 5e-324}}}, "1e308"),
