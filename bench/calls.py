@@ -12,6 +12,7 @@ import orjson
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
+from bench import jobs
 from bench.support import Bench, Run, median_run
 from bench.workers import streams
 from penstock_worker.llm.client import HttpModelClient
@@ -143,6 +144,8 @@ async def _client(bench: Bench, base_url: str, *, stream: bool) -> Run:
 
 def main(argv: list[str]) -> int:
     """Measure aiohttp, httpx' transport over it, and our client, whole and streamed; or many streams at once."""
+    if "--peers" in argv:
+        return jobs.main(argv)
     with Bench.start(__doc__, argv, rounds=3, add_options=_options) as bench:
         many = bench.arguments.streams
         ours, theirs = multiprocessing.Pipe()
@@ -156,6 +159,7 @@ def main(argv: list[str]) -> int:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peers", action="store_true", help="as `scripts/bench jobs --peers`: whole jobs, and SDKs")
     parser.add_argument("--streams", type=int, default=0, metavar="N", help="read N streams at once instead")
 
 
