@@ -8,10 +8,12 @@ a library's own message.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO
 
@@ -35,6 +37,8 @@ FIELDS = frozenset(
 
 _WORDS = frozenset(("event", "timestamp", "logger", "exception", "what"))
 """Fields whose texts are made here or stand in the code."""
+
+_ENGINE = str(Path(__file__).parent / "engine") + os.sep
 
 _CODE = re.compile(r"[A-Za-z0-9_.:,/@+-]{0,128}")
 """What the texts of all other fields look like: ids, names of targets and prompts, codes."""
@@ -137,11 +141,17 @@ def _places(error: BaseException) -> list[str]:
 
 
 def _foreign_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A library's own message is replaced by where it came from; its text and arguments may hold anything."""
+    """A library's own message is replaced by where it came from; its text and arguments may hold anything.
+
+    The engine, which is used without these logs too, tells an event's name and its fields beside the text.
+    """
     record = event.get("_record")
     if isinstance(record, logging.LogRecord):
-        event["event"] = "library_message"
-        event["what"] = f"{record.name} {record.module}:{record.lineno}"
+        if record.pathname.startswith(_ENGINE) and "event" in vars(record):
+            event.update((name, value) for name, value in vars(record).items() if name in FIELDS - {"exception"})
+        else:
+            event["event"] = "library_message"
+            event["what"] = f"{record.name} {record.module}:{record.lineno}"
         if record.exc_info:
             event["exc_info"] = record.exc_info
     return event

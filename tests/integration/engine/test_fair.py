@@ -326,6 +326,32 @@ async def test_an_unreadable_record_is_leased_as_corrupt_and_stops_no_other(queu
     assert (sound.corrupt, sound.payload) == ("", b"record")
 
 
+async def test_a_tenant_that_is_no_name_stops_nobody(queues: Queues, redis: Redis) -> None:
+    """Foreign members of a ring, of bytes that are not even text, are dropped from it; ids may be any bytes."""
+    for tenant in (b"\xff\xfe", b"two words", b"a:b"):
+        await redis.zadd(b"penstock:q:standard:" + tenant, {b"foreign": 1})
+        await redis.zadd(keys.ring("standard"), {tenant: -1})
+        await redis.zadd(keys.wait("standard"), {tenant + b"\xff": 1})
+    await queues.put("standard", "acme", ["a"])
+    await redis.zadd(keys.queue("standard", "acme"), {b"\xff": 1})
+    leases = await queues.claim(5)
+    assert [lease.raw_id for lease in leases] == [b"\xff", b"a"]
+    assert await redis.zrange(keys.ring("standard"), 0, -1) == []
+    assert await redis.zrange(keys.wait("standard"), 0, -1) == [b"acme"]
+
+
+async def test_a_suspect_whose_id_is_no_text_is_run_alone_too(queues: Queues, redis: Redis) -> None:
+    """Asked for by name as any other."""
+    await queues.put("standard", "acme", ["other"])
+    await redis.zadd(keys.queue("standard", "acme"), {b"\xff": 1})
+    await redis.hset(keys.DEATHS, b"\xff", 2)
+    busy = await queues.claimed(5, idle=False)
+    assert busy.suspect is not None and busy.suspect[1] == b"\xff"
+    fair = FairQueues(handler=None, start_lua=START, lanes={"standard": 1})
+    named = await fair.claim(queues.batcher, Ask(1, 10, True, 1, [busy.suspect]))
+    assert [lease.raw_id for lease in named.leases] == [b"\xff"]
+
+
 async def test_a_deferred_job_is_claimed_when_due_and_the_answer_tells_when(queues: Queues) -> None:
     """next_due_s is the time until the first tenant's first job."""
     await queues.put("standard", "acme", ["later"], in_ms=60_000)

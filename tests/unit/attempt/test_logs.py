@@ -1,14 +1,18 @@
 """Logs hold ids, codes, counts and times; no prompt, no answer, no secret, whoever logs."""
 
+import ast
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+from penstock_worker.engine import core
+from penstock_worker.engine.lease import about
 from penstock_worker.logs import FIELDS, LIBRARIES, NOT_A_CODE, configure_logs
 
 CANARY = "sk-canary-7f3a the patient's name is Jane"
@@ -91,6 +95,29 @@ def test_a_librarys_words_are_replaced_by_their_place(out: io.StringIO, name: st
         assert first["event"] == second["event"] == "library_message"
         assert first["what"].startswith(f"{name} test_logs:")
         assert first["exception"].startswith("ValueError <- ")
+
+
+def test_the_engine_tells_events_by_name(out: io.StringIO) -> None:
+    """With the job it is about, and without its text, which is for those who use the engine alone."""
+    record = logging.LogRecord(
+        "arq.worker", logging.WARNING, core.__file__, 1, "job %s could not be handed back: %s", ("j1", CANARY), None
+    )
+    vars(record).update(about("hand_back_failed", "j1", count=3, body=CANARY))
+    logging.getLogger("arq.worker").handle(record)
+    (row,) = rows(out)
+    assert (row["event"], row["job_id"], row["count"]) == ("hand_back_failed", "j1", 3)
+    assert "canary" not in out.getvalue()
+
+
+def test_every_warning_of_the_engine_has_a_name() -> None:
+    """Else it would be a library's message."""
+    for path in sorted(Path(core.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in LOUD:
+                assert any(keyword.arg == "extra" for keyword in node.keywords), f"{path.name}:{node.lineno}"
+
+
+LOUD = {f"logger.{level}" for level in ("warning", "error", "exception", "critical")}
 
 
 def test_chatty_libraries_are_heard_from_warnings_on(out: io.StringIO) -> None:

@@ -15,6 +15,7 @@ from signal import Signals
 from redis.exceptions import RedisError
 
 from penstock_worker.engine.core import Core
+from penstock_worker.engine.lease import about
 from penstock_worker.engine.server import sentinels
 
 logger = logging.getLogger("arq.worker")
@@ -65,13 +66,19 @@ async def settle(worker: Core) -> None:
         timeout_s = CANCEL_GRACE_S if worker.stopping else None
         _, pending = await asyncio.wait(list(worker.tasks.values()), timeout=timeout_s)
         if pending:
-            logger.error("%d jobs do not end when cancelled: %s", len(pending), ", ".join(worker.tasks))
+            logger.error(
+                "%d jobs do not end when cancelled: %s",
+                len(pending),
+                ", ".join(worker.tasks),
+                extra=about("jobs_stuck", count=len(pending)),
+            )
             break
     try:
         async with asyncio.timeout(worker.lease_s):
             await worker.endings.written()
     except TimeoutError:
-        logger.error("%d job ends could not be written, Redis is away; the jobs will run again", len(worker.held))
+        what = "%d job ends could not be written, Redis is away; the jobs will run again"
+        logger.error(what, len(worker.held), extra=about("ends_lost", held=len(worker.held)))
 
 
 async def close(worker: Core) -> None:
@@ -87,7 +94,7 @@ async def close(worker: Core) -> None:
     try:
         await forget_health(worker)
     except (RedisError, OSError) as error:
-        logger.warning("the health key was left to expire: %s", error)
+        logger.warning("the health key was left to expire: %s", error, extra=about("health_key_left"))
     if worker.on_shutdown:
         await worker.on_shutdown(worker.ctx)
     for client in (worker.pool, *sentinels(worker.pool)):

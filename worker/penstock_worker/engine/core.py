@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from penstock_store.batcher import Batcher
 from penstock_worker.engine.endings import Endings
 from penstock_worker.engine.heartbeat import Heartbeat
-from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.lease import Lease, about
 from penstock_worker.engine.server import ServerCheck, ServerNeeds
 from penstock_worker.engine.sources import ArqQueue, Source
 from penstock_worker.engine.wake import Idle
@@ -133,7 +133,9 @@ class Core(arq.worker.Worker):
         try:
             await self.endings.hand_back([lease])
         except (RedisError, OSError, TimeoutError) as error:
-            logger.warning("job %s could not be handed back: %s", lease.job_id, error)
+            logger.warning(
+                "job %s could not be handed back: %s", lease.job_id, error, extra=about("hand_back_failed", lease)
+            )
             self.forget(lease)
         self.free_slot(lease)
 
@@ -146,7 +148,7 @@ class Core(arq.worker.Worker):
     def state_lost(self, what: str) -> None:
         """Count and say that Redis has lost state."""
         self.states_lost += 1
-        logger.error("state_lost: Redis is not the one that it was: %s", what)
+        logger.error("state_lost: Redis is not the one that it was: %s", what, extra=about("state_lost"))
 
     def _refused(self, lease: Lease) -> None:
         self.jobs_refused += 1

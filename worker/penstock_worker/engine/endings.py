@@ -23,7 +23,7 @@ from arq.utils import timestamp_ms, to_ms
 from penstock_store.batcher import Batcher, Encodable
 from penstock_store.connection import is_away
 from penstock_store.scripts import Script, load_script
-from penstock_worker.engine.lease import Call, Finished, Lease
+from penstock_worker.engine.lease import Call, Finished, Lease, about
 
 logger = logging.getLogger("arq.worker")
 
@@ -127,11 +127,13 @@ class Endings:
                 self._settle(ending, answer)
         except Exception as error:
             if not is_away(error):
-                logger.exception("%d job endings could not be written; their leases run out", len(batch))
+                what = "%d job endings could not be written; their leases run out"
+                logger.exception(what, len(batch), extra=about("ends_failed", count=len(batch)))
                 for ending in batch:
                     self._settle(ending, str(error))
                 return True
-            logger.warning("%d job endings wait for Redis: %s", len(batch) + len(self._posted), error)
+            waiting = len(batch) + len(self._posted)
+            logger.warning("%d job endings wait for Redis: %s", waiting, error, extra=about("ends_wait", count=waiting))
             for ending in batch:
                 ending.repeated = True
             self._posted.extendleft(reversed(batch))
@@ -163,8 +165,9 @@ class Endings:
     def _settle(self, ending: Ending, answer: int | bytes | str) -> None:
         written = answer == WRITTEN or (answer == NO_LEASE and ending.repeated)
         if not written:
-            logger.warning("job %s: its end was refused (%r), the lease was lost", ending.lease.job_id, answer)
-            self._refused(ending.lease)
+            lease, what = ending.lease, "job %s: its end was refused (%r), the lease was lost"
+            logger.warning(what, lease.job_id, answer, extra=about("end_refused", lease))
+            self._refused(lease)
         self._end(ending.lease)
         if ending.done is not None and not ending.done.done():
             ending.done.set_result(written)
@@ -220,7 +223,9 @@ def _encode(worker: arq.worker.Worker, lease: Lease, call: Call, finished: Finis
     try:
         return serialize(data)
     except Exception:
-        logger.warning("error serializing result of %s", call.ref, exc_info=True)
+        logger.warning(
+            "error serializing result of %s", call.ref, exc_info=True, extra=about("result_unserializable", lease)
+        )
     if finished.success:
         worker.jobs_complete -= 1
         worker.jobs_failed += 1
@@ -229,5 +234,7 @@ def _encode(worker: arq.worker.Worker, lease: Lease, call: Call, finished: Finis
     try:
         return serialize(data)
     except Exception:
-        logger.critical("error serializing result of %s even as text", call.ref, exc_info=True)
+        logger.critical(
+            "error serializing result of %s even as text", call.ref, exc_info=True, extra=about("result_lost", lease)
+        )
         return b""

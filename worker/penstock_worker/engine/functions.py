@@ -19,7 +19,7 @@ from arq.worker import JobExecutionFailed, Retry, RetryJob
 
 from penstock_worker.engine.core import Core
 from penstock_worker.engine.endings import Ending, result_ending
-from penstock_worker.engine.lease import POISON_DEATHS, Again, Call, Finished, HandedBack, Lease, Lost, Outcome
+from penstock_worker.engine.lease import POISON_DEATHS, Again, Call, Finished, HandedBack, Lease, Lost, Outcome, about
 
 logger = logging.getLogger("arq.worker")
 
@@ -59,17 +59,17 @@ def read(worker: Core, lease: Lease, call: Call) -> BaseException | None:
     """Fill *call* from the lease's payload; the exception that ends the job instead, when it cannot be run."""
     job_id = lease.job_id
     if lease.corrupt:
-        logger.error("job %s: corrupt_record: %s", job_id, lease.corrupt)
+        logger.error("job %s: corrupt_record: %s", job_id, lease.corrupt, extra=about("corrupt_record", lease))
         return JobExecutionFailed(f"corrupt_record: {lease.corrupt}")
     if not lease.payload:
-        logger.warning("job %s expired", job_id)
+        logger.warning("job %s expired", job_id, extra=about("job_expired", lease))
         return JobExecutionFailed("job expired")
     try:
         call.name, call.args, call.kwargs, first_try, call.enqueued_ms = deserialize_job_raw(
             lease.payload, deserializer=worker.job_deserializer
         )
     except SerializationError as error:
-        logger.exception("deserializing job %s failed", job_id)
+        logger.exception("deserializing job %s failed", job_id, extra=about("payload_unreadable", lease))
         return error
     call.ref = f"{job_id}:{call.name}"
     if worker.allow_abort_jobs and lease.abort_asked_ms >= call.enqueued_ms > 0:
@@ -77,7 +77,7 @@ def read(worker: Core, lease: Lease, call: Call) -> BaseException | None:
         return asyncio.CancelledError()
     call.function = worker.functions.get(call.name)
     if call.function is None:
-        logger.warning("job %s, function %r not found", job_id, call.name)
+        logger.warning("job %s, function %r not found", job_id, call.name, extra=about("function_unknown", lease))
         return JobExecutionFailed(f"function {call.name!r} not found")
     if isinstance(call.function, CronJob):
         call.ref = call.name
@@ -89,10 +89,12 @@ def _over_the_limit(worker: Core, lease: Lease, call: Call) -> BaseException | N
     assert call.function is not None
     most = worker.max_tries if call.function.max_tries is None else call.function.max_tries
     if lease.deaths >= POISON_DEATHS:
-        logger.error("job %s is poison: %d workers died with it, the last ones alone", call.ref, lease.deaths)
+        what = "job %s is poison: %d workers died with it, the last ones alone"
+        logger.error(what, call.ref, lease.deaths, extra=about("job_poison", lease, deaths=lease.deaths))
         return JobExecutionFailed(f"poison: {lease.deaths} workers died with this job")
     if lease.job_try > most:
-        logger.warning("%6.2fs ! %s max retries %d exceeded", _age_s(call), call.ref, most)
+        extra = about("tries_exhausted", lease)
+        logger.warning("%6.2fs ! %s max retries %d exceeded", _age_s(call), call.ref, most, extra=extra)
         return JobExecutionFailed(f"max {most} retries exceeded")
     return None
 
@@ -134,7 +136,8 @@ def judge(worker: Core, lease: Lease, call: Call, error: BaseException) -> Outco
         _uncancel()
     if cancelled and lease.cancel_reason == "lost":
         worker.jobs_lost += 1
-        logger.warning("%6.2fs ✂ %s cancelled, its lease was lost", _ran_s(call), call.ref)
+        extra = about("lease_lost", lease)
+        logger.warning("%6.2fs ✂ %s cancelled, its lease was lost", _ran_s(call), call.ref, extra=extra)
         return Lost()
     if worker.retry_jobs and isinstance(error, Retry):
         wait_ms = error.defer_score or 0
@@ -151,7 +154,7 @@ def judge(worker: Core, lease: Lease, call: Call, error: BaseException) -> Outco
         logger.info("%6.2fs ↻ %s cancelled, will be run again", _ran_s(call), call.ref)
         worker.jobs_retried += 1
         return HandedBack() if cancelled and worker.stopping else Again(0)
-    extra = getattr(error, "extra", None)
+    given = getattr(error, "extra", None)
     logger.error(
         "%6.2fs ! %s failed, %s: %s",
         _ran_s(call),
@@ -159,7 +162,7 @@ def judge(worker: Core, lease: Lease, call: Call, error: BaseException) -> Outco
         type(error).__name__,
         error,
         exc_info=error,
-        extra={"extra": extra() if callable(extra) else extra},
+        extra=about("job_failed", lease, extra=given() if callable(given) else given),
     )
     worker.jobs_failed += 1
     return Finished(error, success=False)
@@ -190,7 +193,7 @@ async def hook(run: Callable[[dict[Any, Any]], Awaitable[None]], ctx: dict[Any, 
         await run(ctx)
     except (Exception, asyncio.CancelledError):
         _uncancel()
-        logger.exception("job %s: a hook failed", ctx["job_id"])
+        logger.exception("job %s: a hook failed", ctx["job_id"], extra=about("hook_failed", ctx["job_id"]))
 
 
 def _uncancel() -> None:

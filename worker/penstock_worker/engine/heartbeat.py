@@ -26,7 +26,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from penstock_schemas import keys
 from penstock_store.scripts import load_script
-from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.lease import Lease, about
 from penstock_worker.engine.server import sentinels
 from penstock_worker.engine.sources import TRUST_MARGIN
 
@@ -161,10 +161,12 @@ class Heartbeat:
             self._look_at_generation(client)
             self._renew(client, [lease for lease in self._held.copy().values() if not lease.released])
         except (RedisError, OSError) as error:
-            logger.warning("leases could not be renewed: %s", error)
+            logger.warning(
+                "leases could not be renewed: %s", error, extra=about("renewal_failed", held=len(self._held))
+            )
             return False
         except Exception:
-            logger.exception("leases could not be renewed")
+            logger.exception("leases could not be renewed", extra=about("renewal_failed", held=len(self._held)))
             return False
         return True
 
@@ -174,7 +176,8 @@ class Heartbeat:
         try:
             change = self._generation.look(client)
         except ResponseError as error:  # it takes no writes now, or not this one: leases go first
-            logger.warning("whether Redis is the one that it was cannot be told: %s", error)
+            what = "whether Redis is the one that it was cannot be told: %s"
+            logger.warning(what, error, extra=about("generation_unknown"))
             return
         if change is not None:
             self._loop.call_soon_threadsafe(self._changed, change)
@@ -187,7 +190,9 @@ class Heartbeat:
         silent_s = time.monotonic() - self._loop_seen_at
         if silent_s <= self._stall_bound_s:
             return True
-        logger.error("the event loop is silent for %.0f s: its %d jobs are left to others", silent_s, len(self._held))
+        what = "the event loop is silent for %.0f s: its %d jobs are left to others"
+        extra = about("loop_stalled", stall_s=round(silent_s), held=len(self._held))
+        logger.error(what, silent_s, len(self._held), extra=extra)
         return False
 
     def _renew(self, client: redis.Redis, leases: list[Lease]) -> None:

@@ -82,7 +82,7 @@ class Claim:
     """In how many seconds the next job of the source is due; None when there is none. 0: there is more work now."""
     left: int
     """More than 0 while there is any work: queued, running or deferred (an arq queue); due (tenants' queues)."""
-    suspect: tuple[str, str] | None
+    suspect: tuple[str, str | bytes] | None
     """Queue and id of a job this worker shall make room for, so as to run it alone."""
     alone: bool
     """The one job of this claim must be the only one in the process."""
@@ -132,6 +132,9 @@ Outcome = Finished | Again | HandedBack | Lost
 
 
 def about(event: str, job: Lease | str | None = None, **fields: Any) -> dict[str, Any]:
-    """The ``extra`` of a log record of the engine: the event's fixed name, and which job it is about."""
+    """The ``extra`` of a log record of the engine: the event's fixed name, which job it is about, and numbers.
+
+    Where logs are events and not texts, these are what is shown.
+    """
     job_id = job.job_id if isinstance(job, Lease) else job
     return {"event": event, **({} if job_id is None else {"job_id": job_id}), **fields}

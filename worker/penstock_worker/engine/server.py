@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from penstock_schemas.errors import ConfigurationError
+from penstock_worker.engine.lease import about
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class ServerCheck:
         info = await client.info("memory", "persistence")  # type: ignore[arg-type]
         self._note(await self._unsafe(client, info))
         if self.fault is not None and before is None:
-            logger.error("server_unsafe: %s", self.fault)
+            logger.error("server_unsafe: %s", self.fault, extra=about("server_unsafe", redis=self.fault.setting))
 
     def _note(self, fault: Fault | None) -> None:
         self._next_at = time.monotonic() + self._every_s
@@ -105,7 +106,7 @@ class ServerCheck:
         fault = Fault("user", "is default, who may do anything; give workers a user of their own with an ACL")
         if self._needs.own_user:
             return fault
-        logger.warning("default_user: %s", fault)
+        logger.warning("default_user: %s", fault, extra=about("default_user"))
         return None
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from penstock_schemas import keys
 from penstock_worker.engine.core import Core
 from penstock_worker.engine.functions import run_function
-from penstock_worker.engine.lease import Claim, Lease
+from penstock_worker.engine.lease import Claim, Lease, about
 from penstock_worker.engine.sources import Ask, Handler
 
 logger = logging.getLogger("arq.worker")
@@ -59,15 +59,16 @@ class Slots:
             self.next_due_s, self.kept = claim.next_due_s, claim.kept
         elif (suspect := self._room.waits_for) is not None:
             lease_ms = round(self._worker.lease_s * 1000)
-            await self._worker.batcher.execute("PEXPIRE", keys.suspect(suspect[1]), lease_ms)
+            key = keys.suspect("").encode() + (suspect[1] if isinstance(suspect[1], bytes) else suspect[1].encode())
+            await self._worker.batcher.execute("PEXPIRE", key, lease_ms)
 
-    async def fill_with(self, named: list[tuple[str, str]]) -> None:
+    async def fill_with(self, named: list[tuple[str, str | bytes]]) -> None:
         """Claim those of these jobs, by queue and id, that are due, as far as there are free slots."""
         slots = self.free()
         if slots > 0 and named:
             await self._claim(slots, named)
 
-    async def _claim(self, slots: int, named: list[tuple[str, str]]) -> Claim:
+    async def _claim(self, slots: int, named: list[tuple[str, str | bytes]]) -> Claim:
         worker = self._worker
         ask = Ask(slots, worker.lease_s, not worker.tasks, worker.lease_s, named, self._by_flow)
         claiming = asyncio.ensure_future(worker.source.claim(worker.batcher, ask))
@@ -89,7 +90,8 @@ class Slots:
             if lease.trusted:
                 self._start(lease)
             else:
-                logger.warning("job %s: the claim's answer came too late to be trusted", lease.job_id)
+                what = "job %s: the claim's answer came too late to be trusted"
+                logger.warning(what, lease.job_id, extra=about("claim_late", lease))
                 self._room.ended(lease)
 
     def _start(self, lease: Lease) -> None:
@@ -114,7 +116,7 @@ class Slots:
             else:
                 await self._handle(handler, lease)
         except Exception:
-            logger.exception("job %s: left to run out of its lease", lease.job_id)
+            logger.exception("job %s: left to run out of its lease", lease.job_id, extra=about("job_abandoned", lease))
             self._worker.forget(lease)
         finally:
             self._worker.free_slot(lease)
@@ -132,9 +134,11 @@ class Slots:
         try:
             await handler(ctx, lease)
         except asyncio.CancelledError:
-            logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason)
+            extra = about("job_cancelled", lease, reason=lease.cancel_reason)
+            logger.warning("job %s: cancelled (%s)", lease.job_id, lease.cancel_reason, extra=extra)
         if not lease.released and lease.cancel_reason != "lost":
-            logger.warning("job %s: its handler left it unfinished, its lease runs out", lease.job_id)
+            what = "job %s: its handler left it unfinished, its lease runs out"
+            logger.warning(what, lease.job_id, extra=about("job_unfinished", lease))
         self._worker.forget(lease)
 
     def _freed(self, lease: Lease) -> None:
@@ -158,7 +162,7 @@ class Room:
     def __init__(self, patience_s: float) -> None:
         self.patience_s = patience_s
         self._alone: Lease | None = None
-        self._suspect: tuple[str, str] | None = None
+        self._suspect: tuple[str, str | bytes] | None = None
         self._give_up_at = 0.0
 
     def slots(self, free: int, *, idle: bool) -> int:
@@ -172,15 +176,15 @@ class Room:
         return free
 
     @property
-    def waits_for(self) -> tuple[str, str] | None:
+    def waits_for(self) -> tuple[str, str | bytes] | None:
         """Queue and id of the job that room is being made for; None when it is for none."""
         return self._suspect if self._alone is None else None
 
-    def named(self) -> list[tuple[str, str]]:
+    def named(self) -> list[tuple[str, str | bytes]]:
         """Queue and id of the one job that the next claim is for; empty when it is for any."""
         return [self._suspect] if self._suspect is not None else []
 
-    def note(self, claim: Claim, named: list[tuple[str, str]]) -> None:
+    def note(self, claim: Claim, named: list[tuple[str, str | bytes]]) -> None:
         """Take in the answer to a claim; call before its jobs are started."""
         if named and named == self.named():
             self._suspect = None

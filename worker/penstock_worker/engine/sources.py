@@ -33,7 +33,7 @@ class Ask:
     """Whether it runs nothing, so that it may take a job that has to be alone."""
     patience_s: float
     """How long it is the one to make room for such a job, unless it says again that it does."""
-    named: Sequence[tuple[str, str]] = ()
+    named: Sequence[tuple[str, str | bytes]] = ()
     """Take these (queue, job id), if they are due, and no others."""
     held: Mapping[str, int] = field(default_factory=dict)
     """Jobs that it runs, by ``<lane>:<tenant>``."""
@@ -137,6 +137,14 @@ class FairQueues:
         return {name: dict(own) for name, own in self.tenants.items()}
 
 
+def name_of(raw: bytes) -> str | bytes:
+    """A job's id as text; as it is where it is not UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
 def _claim_script() -> Script:
     return load_script(_PACKAGE, "claim", includes=(load_include(_PACKAGE, "start_arq"),))
 
@@ -153,7 +161,7 @@ def _read_claim(reply: list[Any], sent_at: float, lease_s: float) -> Claim:
         leases=[_read_lease(job, trusted_until) for job in jobs],
         next_due_s=None if next_due_ms < 0 else max(0.0, (next_due_ms - now_ms) / 1000),
         left=left,
-        suspect=(suspect[0].decode(), suspect[1].decode()) if suspect else None,
+        suspect=(suspect[0].decode(), name_of(suspect[1])) if suspect else None,
         alone=bool(alone),
         kept=bool(kept),
     )
@@ -164,7 +172,7 @@ def _read_lease(job: list[Any], trusted_until: float) -> Lease:
     lease = Lease(
         job_id=job_id.decode(errors="surrogateescape"),
         token=token.decode(),
-        queue=queue.decode(),
+        queue=queue.decode(errors="surrogateescape"),
         job_try=job_try,
         deaths=deaths,
         score_ms=int(float(score)),

@@ -27,7 +27,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
 from penstock_store.scripts import load_script
-from penstock_worker.engine.lease import Lease
+from penstock_worker.engine.lease import Lease, about
 from penstock_worker.engine.server import ask, own_connection
 
 logger = logging.getLogger(__name__)
@@ -90,10 +90,10 @@ class Waker:
             try:
                 await self._listen()
             except ResponseError as error:
-                logger.warning("cannot watch keys, polling instead: %s", error)
+                logger.warning("cannot watch keys, polling instead: %s", error, extra=about("watch_refused"))
                 wait_s = _REFUSED_AGAIN_S
             except (RedisError, OSError, TimeoutError) as error:
-                logger.info("lost the connection that watches keys: %s", error)
+                logger.info("lost the connection that watches keys: %s", error, extra=about("watch_lost"))
             finally:
                 self._reader = None
                 self._changed(None)
@@ -203,7 +203,7 @@ class Aborts:
                     tidy_at = loop.time() + _TIDY_EVERY_S
                     await self._batcher().call(_TIDY, [keys.ARQ_ABORT, keys.DEATHS], [_AGED_MS])
             except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("aborts cannot be read: %s", error)
+                logger.warning("aborts cannot be read: %s", error, extra=about("aborts_unread"))
             timer = loop.call_later(_POLL_S, self._changed.set)
             await self._changed.wait()
             timer.cancel()

@@ -28,8 +28,10 @@ from penstock_store.connection import mend
 from penstock_worker.engine import closing
 from penstock_worker.engine.core import REDIS_TIMEOUT_S, Core, signature
 from penstock_worker.engine.heartbeat import Change, Heartbeat
+from penstock_worker.engine.lease import about
 from penstock_worker.engine.server import blocking_client
 from penstock_worker.engine.slots import Slots
+from penstock_worker.engine.sources import name_of
 from penstock_worker.engine.wake import Aborts, Waker
 
 logger = logging.getLogger("arq.worker")
@@ -123,7 +125,7 @@ class Worker(Core):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claim and start the jobs among *job_ids* that are due, as far as there are free slots."""
-        await self.slots.fill_with([(self.queue_name, job_id.decode()) for job_id in job_ids])
+        await self.slots.fill_with([(self.queue_name, name_of(job_id)) for job_id in job_ids])
 
     async def _rest(self) -> None:
         has_slots = self.slots.free() > 0
@@ -150,7 +152,8 @@ class Worker(Core):
         return await self.source.is_empty(self.batcher)
 
     async def _wait_for_redis(self, error: Exception) -> None:
-        logger.warning("Redis is away (%s: %s), next try in %.2fs", type(error).__name__, error, self._away_s)
+        kind, what = type(error).__name__, "Redis is away (%s: %s), next try in %.2fs"
+        logger.warning(what, kind, error, self._away_s, extra=about("redis_away", error=kind, delay_s=self._away_s))
         await self.pool.connection_pool.disconnect(inuse_connections=False)
         await asyncio.sleep(self._away_s)
         self._away_s = min(2 * self._away_s, _AWAY_S[1])

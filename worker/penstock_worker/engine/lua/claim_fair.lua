@@ -146,6 +146,10 @@ end
 
 -- One turn of the lane's next tenant. Returns the job, if one was taken, and the weight of its tenant.
 local function turn(lane, tenant)
+  if string.find(tenant, "[^%w_-]") then -- no name that Penstock gives: of no tenant, and no script could be told it
+    redis.call("ZREM", lane.ring, tenant)
+    return nil
+  end
   if redis.call("SISMEMBER", PAUSED, "tenant:" .. tenant) == 1 or at_cap(tenant) then
     leave(lane, tenant, now_ms + CHECK_MS)
     return nil
