@@ -29,7 +29,7 @@ _COLUMNS = ("key", "calls", "cost_usd", "uncertain_usd", *_COUNTS[1:], *BUCKETS)
 _EXAMPLES = (
     "penstock costs --by model --since 7d",
     "penstock costs --by tenant --csv > costs.csv",
-    "penstock costs explain 4f1c…",
+    "penstock costs explain JOB",
     "penstock costs reconcile usage.csv --resolve",
 )
 
@@ -150,7 +150,7 @@ def _time(at: datetime | None, otherwise: str) -> str:
     return otherwise if at is None else local_time(at)
 
 
-add(app, explain, "penstock costs explain 4f1c0a…", "penstock costs explain 4f1c0a… --json | jq '.calls[].parts'")
+add(app, explain, "penstock costs explain JOB", "penstock costs explain JOB --json | jq '.calls[].parts'")
 add(
     app,
     reconcile,

@@ -62,7 +62,8 @@ def _print_call(out: Output, call: CallCharge) -> None:
     out.line(one_line("  ".join(part for part in parts if part)))
     width = max((len(_number(part)) for part in (*call.parts, *call.bound)), default=0)
     for part in call.parts:
-        out.line(f"    {_line(part, width)}")
+        if part.tokens:
+            out.line(f"    {_line(part, width)}")
     if call.rounding_nanousd:
         out.line(f"    {'rounded':<11} {'':>{width}}   {'':>12}   {_grouped(call.rounding_nanousd):>17} nano-USD")
     out.line(one_line(f"    = {_usd(it.cost_nanousd)}{_from(call)}"))
@@ -136,9 +137,13 @@ def _grouped(amount: Decimal) -> str:
 
 
 def _amount(it: JobCharges) -> str:
-    unpriced = f" + {it.unpriced_calls} calls of unknown cost" if it.unpriced_calls else ""
+    unpriced = f" + {_calls(it.unpriced_calls)} of unknown cost" if it.unpriced_calls else ""
     uncertain = f" + at most {_usd(it.uncertain_nanousd)} uncertain" if it.uncertain_nanousd else ""
-    return f"{_usd(it.cost_nanousd)}{unpriced}{uncertain} in {len(it.calls)} calls"
+    return f"{_usd(it.cost_nanousd)}{unpriced}{uncertain} in {_calls(len(it.calls))}"
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 def _usd(nanousd: int | None) -> str:

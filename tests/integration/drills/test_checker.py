@@ -108,8 +108,8 @@ SPOILERS: list[tuple[Callable[[redis.Redis], object], str]] = [
         "budgets_are_the_sum_of_the_ledger: the budget of all has 5 nano-USD as spent, the ledger 650",
     ),
     (
-        lambda c: write_call(c, "good", "1.1.1", "answered", 1, 0, amends=1),
-        "the_ledger_is_the_bill: good:1.1.1 is billed with 600 nano-USD, the ledger has 601 to 601",
+        lambda c: write_call(c, "good", "1.1.1", "answered", 1, 0, amends=True),
+        "the_ledger_is_the_bill: good:1.1.1 is billed with 600 nano-USD, the ledger has 1 to 1",
     ),
     (lambda c: c.delete("penstock:ledger"), "every_billed_call_is_in_the_ledger: the provider saw good:1.1.1"),
     (
