@@ -66,7 +66,8 @@ def full(verdict: Verdict, fsync: str, full_s: float) -> None:
         verdict.exactly(f"{fsync}: calls begun while writes were refused", begun, 0)
         verdict.at_most(f"{fsync}: s from room to the next call", round(resumed_s, 2), 5.0)
         verdict.exactly(f"{fsync}: workers that ended", len(here.workers.ends), 0)
-        verdict.at_most(f"{fsync}: calls beyond one per job", kit.extra_calls(here), 0)
+        most = 30 if full_s > kit.LEASE_S - 1 else 0  # of calls whose leases ran out meanwhile, those open then
+        verdict.at_most(f"{fsync}: calls beyond one per job", kit.extra_calls(here), most)
         verdict.at_most(f"{fsync}: attempts charged", kit.charged(here, ids), 0)
         if fsync == "always":
             verdict.at_least("always: times that the server ended and was started again", len(deaths), 1)

@@ -17,6 +17,8 @@ from tests.drills.verdict import Verdict
 from tests.support.wait import wait_until
 from tests.support.worker_processes import worker_argv, write_config
 
+LEASE_S, HEARTBEAT_S = 10.0, 3.5
+"""Within it every worker has renewed its leases."""
 SLACK_S = 2.0
 """From the end of a dead worker's lease to the next start of its jobs."""
 BUDGETS = {"global": {"day_usd": "1000"}, "tenant:*": {"hour_usd": "1000"}}

@@ -35,10 +35,12 @@ def short_silence(verdict: Verdict, times: int) -> None:
             here.proxy.freeze()
             time.sleep(3.0)  # the length of the silence
             here.proxy.pass_through()
+            time.sleep(kit.HEARTBEAT_S)  # two faults, not one of twice the length
             victim = here.workers.alive[turn % 3]
             victim.pause()
             time.sleep(3.0)
             victim.resume()
+            time.sleep(kit.HEARTBEAT_S)
         kit.wait_quiet(here, 120)
         here.workers.stop()
         verdict.exactly("short: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))

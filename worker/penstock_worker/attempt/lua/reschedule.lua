@@ -38,8 +38,8 @@ end
 local due = now + delay_ms
 local state = delay_ms > 0 and "scheduled" or "queued"
 if ARGV[5] ~= "" then redis.call("HSET", KEY.journal .. job_id, "attempt:" .. run .. "." .. attempt, ARGV[5]) end
+journal_close(job_id, tenant, task) -- calls of a vanished holder, before somebody ends the job who does not know of them
 if cancel then
-  journal_close(job_id, tenant, task)
   record_end(job_id, "cancelled", now, "{}")
   lease_release(ARGV[7], job_id)
   redis.call("HSET", record, "left_by", token .. " cancelled")
