@@ -22,14 +22,14 @@ CHEAP = {"input_per_mtok": "0.15", "output_per_mtok": "0.60"}
 def test_price_from_the_table() -> None:
     """gpt-4o-mini: 0.15 USD in, 0.60 USD out, 0.075 USD cached, per million tokens."""
     usage = Usage(input_tokens=900, cache_read_tokens=100, output_tokens=400, reasoning_tokens=100)
-    assert PriceTable().price("openai/gpt-4o-mini", usage, AT) == 900 * 150 + 100 * 75 + 500 * 600
+    assert PriceTable().price("openai/gpt-4o-mini", usage, AT)[0] == 900 * 150 + 100 * 75 + 500 * 600
 
 
 @pytest.mark.parametrize("ref", ["openai/no-such-model", "no-such-provider/gpt-4o", "gpt-4o", "", "/"])
 def test_unknown_model_costs_none(ref: str) -> None:
     """What has no price is unknown, not free."""
     table = PriceTable()
-    assert table.price(ref, Usage(input_tokens=1, output_tokens=1), AT) is None
+    assert table.price(ref, Usage(input_tokens=1, output_tokens=1), AT)[0] is None
     assert table.worst_case(ref, 1, 1, AT) is None
     assert not table.knows(ref, AT)
 
@@ -37,27 +37,27 @@ def test_unknown_model_costs_none(ref: str) -> None:
 @pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=1), Usage(output_tokens=1)])
 def test_unknown_usage_costs_none(usage: Usage) -> None:
     """Without an input or an output count there is no cost."""
-    assert PriceTable({"a/b": CHEAP}).price("a/b", usage, AT) is None
+    assert PriceTable({"a/b": CHEAP}).price("a/b", usage, AT)[0] is None
 
 
 def test_override_beats_the_table() -> None:
     """A configured price is used for a model that the table knows."""
     table = PriceTable({"openai/gpt-4o-mini": {"input_per_mtok": "1", "output_per_mtok": "2"}})
-    assert table.price("openai/gpt-4o-mini", Usage(input_tokens=10, output_tokens=10), AT) == 30_000
+    assert table.price("openai/gpt-4o-mini", Usage(input_tokens=10, output_tokens=10), AT)[0] == 30_000
 
 
 def test_explicit_zero_is_free() -> None:
     """A local model is free when the configuration says so, which is not the same as unknown."""
     table = PriceTable({"vllm/llama": {"input_per_mtok": "0", "output_per_mtok": 0}})
-    assert table.price("vllm/llama", Usage(input_tokens=10, output_tokens=10), AT) == 0
+    assert table.price("vllm/llama", Usage(input_tokens=10, output_tokens=10), AT)[0] == 0
     assert table.worst_case("vllm/llama", 10, 10, AT) == 0
 
 
 def test_half_a_nano_rounds_up_once() -> None:
     """Rounding happens on the sum, half up: 0.25 + 0.25 nano-USD is 0.5, which is 1."""
     table = PriceTable({"a/b": {"input_per_mtok": "0.00025", "output_per_mtok": "0.00025"}})
-    assert table.price("a/b", Usage(input_tokens=1, output_tokens=1), AT) == 1
-    assert table.price("a/b", Usage(input_tokens=1, output_tokens=0), AT) == 0
+    assert table.price("a/b", Usage(input_tokens=1, output_tokens=1), AT)[0] == 1
+    assert table.price("a/b", Usage(input_tokens=1, output_tokens=0), AT)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_bad_override_names_its_key(raw: dict[str, Any], key: str) -> None:
 def test_tier_without_a_price_is_unknown() -> None:
     """A tier that the table does not price is not priced as the standard one."""
     table, usage = PriceTable(), Usage(input_tokens=1000, output_tokens=1000)
-    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="no-such-tier") is None
-    standard = table.price("openai/gpt-4o-mini", usage, AT)
-    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="default") == standard
+    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="no-such-tier")[0] is None
+    standard = table.price("openai/gpt-4o-mini", usage, AT)[0]
+    assert table.price("openai/gpt-4o-mini", usage, AT, service_tier="default")[0] == standard
 
 
 def of_the_library(model: str, usage: Usage) -> Decimal:
@@ -113,7 +113,9 @@ def test_a_row_prices_as_the_table_does(fresh: int, read: int, out: int) -> None
     exact = of_the_library("gemini-2.5-pro", usage).scaleb(9)
     assert sum(row.parts(usage).values()) == exact
     assert (
-        PriceTable().price("google/gemini-2.5-pro", usage, AT) == row.cost_nanousd(usage) == int(exact + Decimal("0.5"))
+        PriceTable().price("google/gemini-2.5-pro", usage, AT)[0]
+        == row.cost_nanousd(usage)
+        == int(exact + Decimal("0.5"))
     )
 
 
@@ -159,7 +161,7 @@ def test_a_configured_price_goes_by_tier_and_length(tier: str | None, tokens: in
     """A long call is priced anew as a whole; a tier without a price has none, where there are tiers."""
     table = PriceTable({"a/b": TIERED})
     usage = Usage(input_tokens=tokens, output_tokens=1)
-    assert table.price("a/b", usage, AT, service_tier=tier) == nanousd
+    assert table.price("a/b", usage, AT, service_tier=tier)[0] == nanousd
     assert table.worst_case("a/b", tokens, 1, AT, service_tier=tier) == nanousd
 
 
@@ -167,9 +169,9 @@ def test_a_price_of_a_provider_holds_for_all_its_models() -> None:
     """But for those that have one of their own."""
     table = PriceTable({"local/*": {"input_per_mtok": "0", "output_per_mtok": "0"}, "local/big": CHEAP})
     usage = Usage(input_tokens=10, output_tokens=10)
-    assert table.price("local/whatever", usage, AT) == 0
-    assert table.price("local/big", usage, AT) == 10 * 150 + 10 * 600
-    assert table.price("other/whatever", usage, AT) is None
+    assert table.price("local/whatever", usage, AT)[0] == 0
+    assert table.price("local/big", usage, AT)[0] == 10 * 150 + 10 * 600
+    assert table.price("other/whatever", usage, AT)[0] is None
 
 
 def test_a_shorter_call_may_be_the_dearer_one() -> None:
@@ -185,9 +187,9 @@ def test_a_shorter_call_may_be_the_dearer_one() -> None:
 def test_the_table_knows_batch_and_flex(tier: str | None, half: bool) -> None:
     """OpenAI's batches and its flex tier cost half."""
     usage = Usage(input_tokens=1_000, output_tokens=1_000)
-    full = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN)
+    full = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN)[0]
     assert full is not None
-    priced = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN, service_tier=tier)
+    priced = PriceTable().price("openai/gpt-5-mini", usage, AUTUMN, service_tier=tier)[0]
     assert priced == (full // 2 if half else full)
 
 
@@ -226,7 +228,7 @@ def test_worst_case_bounds_every_price(ref: str, fresh: int, read: int, written:
         output_tokens=out,
         reasoning_tokens=think,
     )
-    cost = table.price(ref, usage, AT)
+    cost = table.price(ref, usage, AT)[0]
     worst = table.worst_case(ref, fresh + read + written, out + think, AT)
     assert cost is not None
     assert worst is not None
@@ -245,7 +247,7 @@ from penstock_worker.money.prices import PriceTable
 import sys
 assert "genai_prices" not in sys.modules
 at = datetime(2025, 6, 1, tzinfo=UTC)
-assert PriceTable().price("openai/gpt-4o-mini", Usage(input_tokens=1, output_tokens=1), at) == 750
+assert PriceTable().price("openai/gpt-4o-mini", Usage(input_tokens=1, output_tokens=1), at)[0] == 750
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

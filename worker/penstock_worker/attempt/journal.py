@@ -25,8 +25,8 @@ from penstock_worker.llm.port import Answer, SchemaMode, StopReason, ToolCall
 
 EndKind = Literal["answered", "failed", "unknown"]
 
-FACT = re.compile(r":(?:response|tool:\d+(?::begun)?)\Z")
-"""What ends the name of a fact that stands beside a call."""
+FACT = re.compile(r":(?:response|tool:\d+)\Z|\Atool:[0-9a-f]{32}\Z")
+"""The name of a fact that stands beside calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class CallEntry:
     end: dict[str, Any] = field(default_factory=dict)
     probe: bool = False
     """Whether it was made to find out if its target is well again; known only to who makes it."""
+    _usage: tuple[dict[str, Any], Usage] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -110,7 +111,12 @@ class CallEntry:
     @property
     def usage(self) -> Usage | None:
         """The tokens it took; None when that is not known."""
-        return Usage.model_validate(self.end["usage"]) if self.end.get("usage") else None
+        told = self.end.get("usage")
+        if not told:
+            return None
+        if self._usage is None or self._usage[0] is not told:
+            self._usage = (told, Usage.model_validate(told))
+        return self._usage[1]
 
 
 class Journal:
@@ -128,7 +134,7 @@ class Journal:
         self.last_error = last_error
         """Why the run's attempt before this one failed; None when there was none."""
         self.facts: dict[str, bytes] = {}
-        """What was written beside calls, JSON: ``<call id>:tool:<number>``, the same with ``:begun``, and
+        """What was written beside calls, JSON: ``<call id>:tool:<number>``, ``tool:<digest>``, and
         ``<call id>:response``."""
         self._ahead: dict[str, deque[CallEntry]] = {}
         for call in self._of_attempt():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
-import orjson
-
 from penstock_schemas.results import JobFailure, JobResult, Quality, Usage, moment
 from penstock_worker.attempt.attempt import Attempt
 from penstock_worker.attempt.outcome import (
@@ -83,7 +81,7 @@ async def _finish(
     event: dict[str, Any],
     failure: JobFailure | None = None,
 ) -> bool:
-    body = orjson.dumps(result.model_dump(mode="json"))
+    body = result.model_dump_json().encode()
     summary = attempt_summary(attempt, failure.code if failure else None)
     return await store.finish(attempt.lease, state, field="result", body=body, attempt=summary, event=event)
 
@@ -116,7 +114,7 @@ def result_of(attempt: Attempt, outcome: Succeeded | Degraded) -> JobResult[Any]
         chunks=outcome.chunks if isinstance(outcome, Succeeded) else 1,
         attempts=attempt.number,
         calls=len(calls),
-        usage=reduce(Usage.__add__, usages, Usage()),
+        usage=reduce(Usage.__add__, usages) if usages else Usage(),
         cost_nanousd=None if None in costs else sum(cost for cost in costs if cost is not None),
         uncertain_nanousd=sum(call.uncertain_nanousd for call in calls),
         cache_hit=reused is not None,

@@ -5,7 +5,7 @@ Options of a target of this kind:
 ====================== ============== =======================================================================
 ``version``             ``2023-06-01`` the header ``anthropic-version``
 ``auth``                ``x-api-key``  or ``bearer``
-``cache_prefix_bytes``  16384          a shared beginning of at least so many bytes is marked for the prompt cache, whose
+``cache_prefix_bytes``  16384          a shared beginning of at least so many bytes is marked for the cache, whose
                                        writes cost a quarter more and whose reads a tenth; 0 never marks
 ====================== ============== =======================================================================
 

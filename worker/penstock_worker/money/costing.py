@@ -48,10 +48,7 @@ class Costing:
 
     def charge_of(self, target: Target, usage: Usage, *, service_tier: str | None = None) -> Charge:
         """What these tokens cost."""
-        whole_input = sum((usage.input_tokens or 0, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0))
-        ref, now = _reference(target), _now()
-        row = self._table.row(ref, whole_input, now, service_tier=service_tier)
-        return Charge(self._table.price(ref, usage, now, service_tier=service_tier), row)
+        return Charge(*self._table.price(_reference(target), usage, _now(), service_tier=service_tier))
 
     def cost(self, target: Target, answer: Answer) -> int | None:
         """The amount of :meth:`charge`."""

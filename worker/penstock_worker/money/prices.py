@@ -95,17 +95,19 @@ class PriceTable:
         """Which prices these are, for the ledger: the data's version and a digest of the configured prices."""
         return f"{_source()}+{self._digest}"
 
-    def price(self, ref: str, usage: Usage, at: datetime, *, service_tier: str | None = None) -> int | None:
-        """What *usage* costs at *ref* (``provider/model``), rounded half up to whole nano-USD, once.
+    def price(
+        self, ref: str, usage: Usage, at: datetime, *, service_tier: str | None = None
+    ) -> tuple[int | None, PriceRow | None]:
+        """What *usage* costs at *ref* (``provider/model``), rounded half up to whole nano-USD, once; and by which row.
 
         *at* is when the call was made (aware): prices change by date and by time of day. *service_tier* is the
-        one the provider reported; a configured price holds for all tiers. None when the input, the output, or
-        the price of this model in this tier is unknown.
+        one the provider reported; a configured price holds for all tiers. The amount is None when the input, the
+        output, or the price of this model in this tier is unknown; the row is None in the last case.
         """
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return None
         row = self.row(ref, _whole_input(usage), at, service_tier=service_tier)
-        return None if row is None else row.cost_nanousd(usage)
+        if row is None or usage.input_tokens is None or usage.output_tokens is None:
+            return None, row
+        return row.cost_nanousd(usage), row
 
     def worst_case(
         self,
