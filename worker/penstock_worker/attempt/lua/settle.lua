@@ -30,10 +30,11 @@ local TURNED_AWAY = {throttled = true, trip = true, trip_account = true} -- not 
 local record, job_id, token, call_id, kind = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local journal = KEY.journal .. job_id
 local id = job_id .. ":" .. call_id
-local before = redis.call("HGET", journal, call_id .. ":end")
+local before, intent = unpack(redis.call("HMGET", journal, call_id .. ":end", call_id))
 if before and (kind == "unknown" or string.sub(before, 1, 8) ~= "unknown ") then return before end
 local kept = redis.call("EXISTS", record) == 1
-local doubt = (before or not kept) and doubt_of(id) or nil
+local doubt = (before or not (kept and intent)) and doubt_of(id) or nil
+kept = kept and (intent or not doubt) -- else the record is one that was put in the place of a corrupt one
 if before and not doubt then return before end -- a bill has told it
 if doubt and kind == "unknown" then return kind .. " " .. ARGV[5] end
 local holds = lease_held(KEY.arq_in_progress .. job_id, token)
