@@ -63,7 +63,7 @@ async def facts(redis: Redis, job: JobHandle[Any]) -> list[dict[str, Any]]:
     """What the journal has of tools, in the order of calls."""
     journal = await redis.hgetall(keys.journal(job.id))  # type: ignore[misc]
     rows = {name.decode(): orjson.loads(value) for name, value in journal.items() if b":tool:" in name}
-    return [rows[name] for name in sorted(rows) if not name.endswith(":begun")]
+    return [rows[name] for name in sorted(rows)]
 
 
 async def test_a_tool_is_called_and_its_result_told(

@@ -97,35 +97,34 @@ class Toolbox:
         if isinstance(checked, ToolAnswer) or tool is None:
             return checked if isinstance(checked, ToolAnswer) else call.unknown()
         context = ToolContext(call.attempt.job_id, call.attempt.request.tenant, checked.digest)
-        if not tool.read_only:
-            before = call.begun_before(checked.digest)
-            if before is not None:
-                return before
-            await self._begin(call, checked)
+        if not tool.read_only and not await self._begin(call, checked):
+            return call.begun_before(checked)
         deadline = call.attempt.deadline
         left_s = None if deadline is None else max(0.001, deadline - time.monotonic())
         return await self.runner.run(tool, checked.value, context, left_s)
 
-    async def _begin(self, call: _Call, checked: Checked) -> None:
-        fact = {"tool": call.wanted.name, "key": checked.digest}
-        await self._write(call, f"{call.field}:begun", fact, fenced=True)
+    async def _begin(self, call: _Call, checked: Checked) -> bool:
+        """Write down that it is begun; False when it was before, in this job, with equal arguments."""
+        if checked.mark in call.attempt.journal.facts:
+            return False
+        told = await self._write(call, checked.mark, {"at": call.field, "tool": call.wanted.name}, fenced=True)
         crash_points.reach("tool.pre")
+        return told is None
 
     async def _note(self, call: _Call, answer: ToolAnswer) -> ToolAnswer:
         about = {"tool": call.wanted.name[:64], "code": answer.code, "ms": answer.ms}
         event = {"stage": "tool", "call": call.call_id, **about}
-        kept = await self._write(call, call.field, {**about, "text": answer.text}, event=event)
-        return _answer_from(kept)
+        before = await self._write(call, call.field, {**about, "text": answer.text}, event=event)
+        return answer if before is None else _answer_from(before)
 
-    async def _write(self, call: _Call, name: str, fact: dict[str, Any], **options: Any) -> dict[str, Any]:
-        """Write a fact down; the one that is kept. Raises NotCalled when it had to be ours and is not."""
+    async def _write(self, call: _Call, name: str, fact: dict[str, Any], **options: Any) -> dict[str, Any] | None:
+        """Write a fact down; what stood there before, and stays, else None. Raises NotCalled when the lease is lost."""
         attempt = call.attempt
         before = await self.store.note(attempt.lease, attempt.run, name, fact, **options)
         if before is False:
             raise NotCalled("lost")
-        kept = fact if before is None else before
-        attempt.journal.facts[name] = orjson.dumps(kept)
-        return kept
+        attempt.journal.facts[name] = orjson.dumps(fact if before is None else before)
+        return before  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +164,11 @@ class _Call:
         known = ", ".join(tool.name for tool in self.attempt.task.offered())
         return refused("unknown_tool", f"There is no tool {self.wanted.name[:64]!r}. There are: {known}.")
 
-    def begun_before(self, digest: str) -> ToolAnswer | None:
-        """What came of the same call, which this job began before; None when it did not."""
+    def begun_before(self, checked: Checked) -> ToolAnswer:
+        """What came of the same call, which this job began before."""
         facts = self.attempt.journal.facts
-        for name, text in facts.items():
-            if name.endswith(":begun") and orjson.loads(text).get("key") == digest:
-                ended = facts.get(name.removesuffix(":begun"))
-                return unknown_end() if ended is None else _answer_from(orjson.loads(ended))
-        return None
+        ended = facts.get(orjson.loads(facts[checked.mark])["at"])
+        return unknown_end() if ended is None else _answer_from(orjson.loads(ended))
 
 
 def _answer_from(fact: dict[str, Any]) -> ToolAnswer:

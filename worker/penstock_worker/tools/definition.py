@@ -79,7 +79,7 @@ def tool(
     name: str | None = None,
     max_result_bytes: int = MAX_RESULT_BYTES,
 ) -> Callable[[FunctionT], FunctionT]:
-    """Register a function of one pydantic model (and, if it likes, a :class:`ToolContext`) as a tool; it stays as it is.
+    """Register a function of one pydantic model (and, if it likes, a :class:`ToolContext`) as a tool; returns it.
 
     *timeout_s*: seconds that one call may take; a function that is not async goes on in its thread, unheard.
     *read_only* True: calling it twice does no harm. A tool that changes something must say False: it is begun at

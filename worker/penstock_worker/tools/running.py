@@ -60,6 +60,11 @@ class Checked(NamedTuple):
     digest: str
     """Of tool and arguments: equal for equal ones."""
 
+    @property
+    def mark(self) -> str:
+        """Under what the journal of a job has that it was begun."""
+        return f"tool:{self.digest}"
+
 
 def check(tool: Tool, arguments: str) -> Checked | ToolAnswer:
     """The arguments as the tool takes them, or what is wrong with them."""

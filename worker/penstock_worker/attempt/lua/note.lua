@@ -8,7 +8,7 @@ has lost its lease did is done.
 
 KEYS[1] record
 ARGV[1] job id    ARGV[2] lease token
-ARGV[3] field, "<call id>:<what it is>"    ARGV[4] the fact, JSON
+ARGV[3] field, "<call id>:<what it is>" or "tool:<digest>"    ARGV[4] the fact, JSON
 ARGV[5] 1 to write only while the lease is held, else 0
 ARGV[6] run       ARGV[7] data of a progress event to tell with it, JSON; "" for none
 
