@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from penstock import Extract, Producer, Quality, Summarize
+from penstock_schemas import keys
 from penstock_simulator.simulator import Simulator
 from penstock_worker.settings import Settings
 from tests.support.workers import work_off, worker_settings
@@ -79,6 +81,19 @@ async def test_the_answer_in_hand_counts_when_no_target_does_better(
     assert (result.state, result.quality, result.made_by.name) == ("succeeded", Quality.SUSPECT, CHEAP)
     assert (result.reasons, result.attempts) == (("ends_abruptly",), 1)
     assert [tried.target for tried in result.tried] == [CHEAP, STRONG]
+
+
+async def test_the_answer_in_hand_counts_when_no_more_calls_may_be_made(
+    redis_url: str, redis: Redis, producer: Producer, simulator: Simulator
+) -> None:
+    """What was paid for is not thrown away."""
+    simulator.script([*too_hard(), *good()])
+    job = await producer.enqueue(texts()[0], max_attempts=1)
+    await redis.hset(keys.record(job.id), "calls", "5")  # type: ignore[misc]
+    await work_off(settings_of(redis_url, simulator, CHEAP, STRONG, cascade={CHEAP: {"quality": "ok"}}))
+    result = await job.result(timeout_s=0)
+    assert (result.quality, result.made_by.name) == (Quality.SUSPECT, CHEAP)
+    assert [(tried.target, tried.code) for tried in result.tried][1] == (STRONG, "envelope_spent")
 
 
 @pytest.mark.parametrize(("gate", "made_by"), [("ok", STRONG), ("repaired", CHEAP)])

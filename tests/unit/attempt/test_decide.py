@@ -5,8 +5,9 @@ import pytest
 from penstock import Summarize
 from penstock_schemas.results import JobFailure
 from penstock_worker.attempt.backoff import backoff_s
-from penstock_worker.attempt.deciding import Trouble, decide
+from penstock_worker.attempt.deciding import Trouble, decide, in_the_way, own_wait_s
 from penstock_worker.attempt.outcome import Retry
+from penstock_worker.money.budgets import BudgetSpent
 from tests.support.attempts import a_call, an_attempt
 
 ASKED = Summarize(text="The mill stands by the river.")
@@ -68,6 +69,43 @@ def test_throttles_without_a_wait_are_waited_for_longer_each_time() -> None:
     calls = [a_call(f"1.1.{n}", "failed", error="throttled") for n in range(1, 5)]
     retry = decide(an_attempt(ASKED, calls=calls), [trouble("throttled", charged=False)], 0.5)
     assert retry == Retry(4.0, "throttled", charged=False)
+
+
+@pytest.mark.parametrize(("turned_away", "longest_s"), [(0, 0), (1, 1), (5, 16), (10, 512), (11, 600), (299, 600)])
+def test_who_is_turned_away_again_and_again_waits_up_to_ten_minutes(turned_away: int, longest_s: float) -> None:
+    """So that three hundred calls last for a day."""
+    calls = [a_call(f"1.1.{n}", "failed", error="auth_failed", cost_nanousd=0) for n in range(1, turned_away + 1)]
+    attempt = an_attempt(ASKED, calls=calls)
+    assert own_wait_s(attempt, 1.0) == longest_s
+    assert own_wait_s(attempt, 0.5) == longest_s / 2
+
+
+@pytest.mark.parametrize(("probes", "longest_s"), [(20, 0), (21, 1), (25, 16), (60, 600)])
+def test_failed_probes_count_from_the_twentieth_on(probes: int, longest_s: float) -> None:
+    """A breaker spaces them already."""
+    calls = [a_call(f"1.1.{n}", "failed", error="overloaded", cost_nanousd=0) for n in range(1, probes + 1)]
+    assert own_wait_s(an_attempt(ASKED, calls=calls), 1.0) == longest_s
+
+
+def test_budgets_are_waited_for_when_nothing_else_is_in_the_way() -> None:
+    """The one whose window turns first; not when a target may yet answer."""
+    full = [trouble("budget_exceeded", retry=False, spent=BudgetSpent(scope, s)) for scope, s in (("a", 50), ("b", 9))]
+    first = in_the_way(full)
+    assert first is not None and first.scope == "b"
+    assert in_the_way([*full, trouble("refused", retry=False)]) is first
+    assert in_the_way([*full, trouble("overloaded")]) is None
+    assert in_the_way([trouble("refused", retry=False)]) is None
+
+
+def test_what_was_not_asked_is_no_last_error() -> None:
+    """The last error is a model's: of this attempt, else of the one before."""
+    troubles = [trouble("refused", retry=False), trouble("over_budget", retry=False)]
+    failure = decide(an_attempt(ASKED), troubles, 0.5)
+    assert isinstance(failure, JobFailure)
+    assert (failure.code, failure.last_error) == ("over_budget", "refused")
+    alone = decide(an_attempt(ASKED), troubles[1:], 0.5)
+    assert isinstance(alone, JobFailure)
+    assert alone.last_error is None
 
 
 @pytest.mark.parametrize("deadline_in_s", [0.0, 3.0])

@@ -6,7 +6,7 @@ import pytest
 
 from penstock_schemas.results import Usage
 from penstock_worker.llm.port import CallRequest
-from penstock_worker.routing.tokens import LEAST_SEEN, TokenEstimates, extent
+from penstock_worker.routing.tokens import LEAST_SEEN, TokenEstimates, extent, request_extent
 from tests.support.attempts import TARGET
 
 WORDS = "The mill stands by the river and its wheel turns day and night. "
@@ -98,6 +98,17 @@ def test_cached_input_counts_as_input() -> None:
     for _ in range(LEAST_SEEN):
         tokens.learn(TARGET, request, usage)
     assert tokens.of_request(TARGET, request) >= 1_400
+
+
+def test_a_strict_bound_holds_for_any_text() -> None:
+    """A token for each byte, whatever was learned: for who must not be wrong."""
+    tokens, request = TokenEstimates(), ask(WORDS * 100)
+    sent = request_extent(request)
+    assert tokens.of_extent(TARGET, sent) == -(-sent.bytes // 3) + 64
+    assert tokens.of_extent(TARGET, sent, strict=True) == sent.bytes + 64
+    teach(tokens, request, sent.bytes // 5)
+    assert tokens.of_extent(TARGET, sent) < sent.bytes // 4 + 64
+    assert tokens.of_extent(TARGET, sent, strict=True) == sent.bytes + 64
 
 
 def test_an_absurd_count_is_bounded() -> None:

@@ -36,10 +36,9 @@ from penstock_worker.llm.errors import CallError, ResponseGoneError
 from penstock_worker.llm.port import Answer, CallRequest, KeptId, ModelClient, Target
 from penstock_worker.money.budgets import Hold
 from penstock_worker.money.costing import Charge, Costing
-from penstock_worker.money.usage import token_bound
 from penstock_worker.routing.closed import Ask, Closed, TargetClosed
 from penstock_worker.routing.report import ABORTED, Report, report_of
-from penstock_worker.routing.tokens import TokenEstimates
+from penstock_worker.routing.tokens import TokenEstimates, request_extent
 
 Purpose = Literal["ask", "reask", "larger_cap", "weaker_schema_mode", "tool_results"]
 
@@ -141,7 +140,7 @@ class Caller:
         if kept is None or kept.id is None or past.intent["target"] != target.name:
             return None
         attempt.made.append(past)
-        counted_tokens = _size(request) // BYTES_PER_TOKEN + request.max_output_tokens
+        counted_tokens = request_extent(request).bytes // BYTES_PER_TOKEN + request.max_output_tokens
         end = await self._send(attempt, target, request, past, counted_tokens, kept, on_delta)
         return None if past.kind == "unknown" else end
 
@@ -179,13 +178,15 @@ class Caller:
     async def _intend(
         self, attempt: Attempt, target: Target, request: CallRequest, purpose: Purpose
     ) -> tuple[CallEntry, Ask]:
-        size = _size(request)
-        input_bound = token_bound(size, strict=attempt.request.bounded)
+        sent = request_extent(request)
+        input_bound = self.tokens.of_extent(target, sent, strict=attempt.request.bounded)
         bound = self.prices.bound(target, input_bound, request.max_output_tokens)
         held = bound.nanousd
         held_tokens = input_bound + request.max_output_tokens
         _check_limits(attempt, held, held_tokens)
-        ask = Ask(size // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S)
+        ask = Ask(
+            sent.bytes // BYTES_PER_TOKEN + request.max_output_tokens, target.limits.whole_call_s + REPORT_GRACE_S
+        )
         entry = CallEntry(attempt.journal.next_id(), _intent(attempt, target, purpose, held))
         if (step := attempt.step) is not None:
             entry.intent |= {"step": step.name, "asked": step.asked}
@@ -267,20 +268,6 @@ class Caller:
         crash_points.reach("settle.post")
         if before is not None:
             entry.ended(before)
-
-
-def _size(request: CallRequest) -> int:
-    """Bytes of all that is sent."""
-    parts = [request.system, request.user, *(turn.text for turn in request.turns)]
-    size = sum(len(part.encode("utf-8", "replace")) for part in parts) + len(str(request.schema or ""))
-    return size + _tools_size(request) if request.tools else size
-
-
-def _tools_size(request: CallRequest) -> int:
-    """Bytes of what is said of tools: the offer, and the calls that were made."""
-    offered = sum(len(tool.description.encode()) + len(str(tool.parameters)) for tool in request.tools)
-    called = sum(len(call.arguments.encode()) for turn in request.turns for call in turn.calls)
-    return offered + called + sum(len(str(turn.carry)) for turn in request.turns)
 
 
 def _check_limits(attempt: Attempt, held: int | None, held_tokens: int) -> None:

@@ -163,6 +163,8 @@ class Walker:
         try:
             got = await self.asker.ask(attempt, target, walk.next_request())
         except NotCalled as stop:
+            if stop.why == "envelope_spent" and walk.in_hand is not None:
+                return Trouble(stop.why, "The run has made as many calls as it may.", False, False, charged=False)
             if stop.why not in _NO_MONEY:
                 raise
             return Trouble(stop.why, _NO_MONEY[stop.why], False, True, charged=False)

@@ -25,17 +25,18 @@ from penstock_worker.money.usage import OVERHEAD_TOKENS
 
 Kind = Literal["words", "dense", "wide"]
 
-FIRST_PER_MIB: Final[Mapping[Kind, int]] = {"words": 349_526, "dense": 629_146, "wide": 734_004}
-"""Tokens that a MiB has at most as long as nothing is known: a third, 0.6 and 0.7 of a token for a byte."""
+PER_BYTES = 3_000_000
+"""Tokens are counted for so many bytes, in whole numbers."""
+FIRST: Final[Mapping[Kind, int]] = {"words": 1_000_000, "dense": 1_800_000, "wide": 2_100_000}
+"""How many there are at most as long as nothing is known: a third, 0.6 and 0.7 of a token for a byte."""
 
-MIB = 2**20
 LEAST_SEEN = 16
 """Calls without which a bound is not learned."""
 FORGET_AFTER = 256
 """Calls after which a maximum gives way to that of the calls that follow, and is forgotten after as many more."""
 MARGIN = 1.1
 _LEAST_BYTES = 256
-_MOST_PER_MIB = 2 * MIB
+_MOST = 2 * PER_BYTES
 _ROOMY_BYTES = 32_768
 _ALL_OF, _ONE_OF = 100, 8
 
@@ -53,7 +54,7 @@ class Seen(NamedTuple):
     calls: int = 0
     """Since the last maximum was put aside."""
     highest: int = 0
-    """Tokens per MiB, of these."""
+    """Tokens for ``PER_BYTES``, of these."""
     before: int = 0
     """Of those before them."""
 
@@ -64,7 +65,7 @@ class Seen(NamedTuple):
 
     @property
     def bound(self) -> int | None:
-        """Tokens per MiB at most; None while too little is known."""
+        """Tokens for ``PER_BYTES`` at most; None while too little is known."""
         if not self.before and self.calls < LEAST_SEEN:
             return None
         return int(max(self.highest, self.before) * MARGIN)
@@ -88,7 +89,14 @@ class TokenEstimates:
 
     def of_request(self, target: Target, request: CallRequest) -> int:
         """A bound of the input tokens of *request*: prompt, schema and what stands around them."""
-        return self._bound(target, request_extent(request)) + OVERHEAD_TOKENS
+        return self.of_extent(target, request_extent(request))
+
+    def of_extent(self, target: Target, sent: Extent, *, strict: bool = False) -> int:
+        """The same of what is known to be sent.
+
+        *strict* holds for any text, however odd: each token of a byte-level vocabulary stands for a byte at least.
+        """
+        return (max(sent.bytes, self._bound(target, sent)) if strict else self._bound(target, sent)) + OVERHEAD_TOKENS
 
     def fits(self, target: Target, request: CallRequest) -> bool:
         """Whether input and output cap fit the window for sure; True too where the window is not known."""
@@ -108,7 +116,7 @@ class TokenEstimates:
         if room is None:
             return None
         rough = extent(text)
-        return room * MIB // self._per_mib(target, Extent(min(rough.bytes, room), rough.kind))
+        return room * PER_BYTES // self._rate(target, Extent(min(rough.bytes, room), rough.kind))
 
     def learn(self, target: Target, request: CallRequest, usage: Usage | None) -> None:
         """Take in what a provider counted for *request*. Figures that are estimated or suspect teach nothing.
@@ -143,21 +151,21 @@ class TokenEstimates:
     def _note(self, target: Target, of: Extent, tokens: int, count: int) -> None:
         if of.bytes < _LEAST_BYTES or tokens <= 0:
             return
-        per_mib = min(_MOST_PER_MIB, -(-tokens * MIB // of.bytes))
+        rate = min(_MOST, -(-tokens * PER_BYTES // of.bytes))
         cell = (target.name, of.kind, size_of(of.bytes))
-        self._seen[cell] = self._seen.get(cell, Seen()).and_also(count, per_mib)
+        self._seen[cell] = self._seen.get(cell, Seen()).and_also(count, rate)
         untold = self._untold.get(cell, Seen())
-        self._untold[cell] = Seen(untold.calls + count, max(untold.highest, per_mib))
+        self._untold[cell] = Seen(untold.calls + count, max(untold.highest, rate))
 
     def _bound(self, target: Target, of: Extent) -> int:
-        return -(-of.bytes * self._per_mib(target, of) // MIB)
+        return -(-of.bytes * self._rate(target, of) // PER_BYTES)
 
-    def _per_mib(self, target: Target, of: Extent) -> int:
+    def _rate(self, target: Target, of: Extent) -> int:
         for size in range(size_of(of.bytes), size_of(_LEAST_BYTES) - 1, -1):
             seen = self._seen.get((target.name, of.kind, size))
             if seen is not None and (bound := seen.bound) is not None:
                 return bound
-        return FIRST_PER_MIB[of.kind]
+        return FIRST[of.kind]
 
 
 def size_of(count_bytes: int) -> int:
@@ -178,7 +186,15 @@ def extent(*texts: str) -> Extent:
 def request_extent(request: CallRequest) -> Extent:
     """Bytes of all that is sent, and the kind of its text."""
     text = extent(request.system, request.user, *(turn.text for turn in request.turns))
-    return Extent(text.bytes + len(str(request.schema or "")), text.kind)
+    more = len(str(request.schema or "")) + (_tools_bytes(request) if request.tools else 0)
+    return Extent(text.bytes + more, text.kind)
+
+
+def _tools_bytes(request: CallRequest) -> int:
+    """What is said of tools: the offer, and the calls that were made."""
+    offered = sum(len(tool.description.encode()) + len(str(tool.parameters)) for tool in request.tools)
+    called = sum(len(call.arguments.encode()) for turn in request.turns for call in turn.calls)
+    return offered + called + sum(len(str(turn.carry)) for turn in request.turns)
 
 
 def _surely_small(window: int, request: CallRequest) -> bool:

@@ -2,7 +2,7 @@
 --[[
 Take in what a worker has seen of its models' tokens, and tell what all workers have; and which accounts are closed.
 
-A target's hash: "<kind>:<size>" -> "<calls> <highest> <before>", see penstock_worker.routing.tokens: tokens per MiB.
+A target's hash: "<kind>:<size>" -> "<calls> <highest> <before>", see penstock_worker.routing.tokens.
 
 ARGV[1] JSON: {accounts = [name ...], targets = {target = {field = [calls, highest]}}}
 ARGV[2] calls after which a maximum gives way    ARGV[3] how long what was seen is kept, ms
