@@ -21,11 +21,14 @@ def write_config(
     breaker: bool = True,
     **worker: Any,
 ) -> Path:
-    """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks without their own."""
+    """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks without their own.
+
+    Without *breaker* nothing is spared, and a refused key is a failure like any other.
+    """
     sections: dict[str, dict[str, Any]] = {
         "redis": {"url": redis_url, "allow_volatile": True},
         "worker": {"concurrency": 10, **worker},
-        "worker.breaker": {"enabled": breaker},
+        "worker.breaker": {"enabled": breaker, "access_refused": "wait" if breaker else "fail"},
         "providers.openai": {"kind": "openai", "base_url": base_url, "allow_private": True},
         "providers.openai.limits": dict(limits or {}),
         "routes.default": {"targets": list(targets), **(route or {})},
