@@ -17,7 +17,7 @@ CHUNKS, AT_ONCE = 20, 4
 SENTENCES = (
     "Mill {0} by the river turns day and night. Its miller saw {0} boats. Flour of {0} sacks went by. Rain fell. "
 )
-TEXT = "".join(f"# Letter {n}\n\n{(SENTENCES * 5).replace('{0}', str(n))}\n\n" for n in range(10, 10 + CHUNKS))
+TEXT = "".join(f"# Letter {n}\n\n{(SENTENCES * 4).replace('{0}', str(n))}\n\n" for n in range(10, 10 + CHUNKS))
 ASKED = Summarize(text=TEXT, max_words=40)
 ROUTE = {"chunk_tokens": 200, "chunk_overlap_tokens": 0, "chunks_at_once": AT_ONCE}
 

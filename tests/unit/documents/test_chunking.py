@@ -29,19 +29,20 @@ TEXTS = st.lists(PIECES | st.text(max_size=20), max_size=120).map("".join)
 BOUNDS = st.integers(MIN_BYTES, 400)
 
 
-@given(TEXTS, BOUNDS, st.integers(0, 200))
-def test_nothing_is_lost_and_nothing_too_large(text: str, most: int, overlap: int) -> None:
-    """What is new in the chunks, joined, is the text; each chunk is in its bound, overlap and all."""
-    found = chunks(text, most, overlap)
+@given(TEXTS, BOUNDS, st.integers(0, 200), st.integers(0, 200))
+def test_nothing_is_lost_and_nothing_too_large(text: str, most: int, overlap: int, heading: int) -> None:
+    """What is new in the chunks, joined, is the text; each chunk is in its bound, overlap, headings and all."""
+    found = chunks(text, most, overlap, heading)
     assert "".join(text[each.start : each.end] for each in found) == text
     assert [each.number for each in found] == list(range(1, len(found) + 1))
     for each in found:
-        assert size(each.text) <= most
+        assert size(each.under_headings) <= most
         assert each.bytes == size(text[each.start : each.end])
         assert 0 < each.bytes <= most
         assert text[: each.end].endswith(each.text)
         assert each.text.endswith(text[each.start : each.end])
-    assert chunks(text, most, overlap) == found
+        assert all(line in text[: each.end] for line in each.headings.splitlines())
+    assert chunks(text, most, overlap, heading) == found
 
 
 @given(TEXTS, BOUNDS)
@@ -125,6 +126,17 @@ def test_an_overlap_repeats_whole_sentences() -> None:
         repeated = each.text[: len(each.text) - (each.end - each.start)]
         assert repeated.startswith("Sentence")
         assert 20 <= len(repeated) <= 60
+
+
+def test_a_chunk_is_told_with_the_headings_above_it() -> None:
+    """Those that it is below, as they stand in the text; one that it begins with is its own."""
+    text = f"# Mill\n{SECTION}\n## Wheel\n{SECTION * 2}\n# River\n{SECTION * 3}"
+    told = [(each.headings, each.text[:8]) for each in chunks(text, 500, 0, 100)]
+    assert told[:3] == [("", "# Mill\nT"), ("# Mill\n", "## Wheel"), ("# Mill\n## Wheel\n", "The slui")]
+    assert told[-1] == ("# River\n", "The slui")
+    assert all(each.headings == "" for each in chunks(text, 500))
+    repeated = chunks(text, 500, 60, 100)[1]
+    assert (repeated.headings, repeated.text[:8]) == ("# Mill\n", "The slui")
 
 
 def test_the_last_two_share_what_is_left() -> None:

@@ -21,6 +21,9 @@ DEFAULT_CHUNK_TOKENS = 8_000
 LEAST_CHUNK_BYTES = 8 * MIN_BYTES
 """A model with no room for so much is of no use for a long text."""
 
+HEADING_BYTES = 300
+"""Of the headings above a chunk, at most; of a small chunk an eighth."""
+
 NOTES = 3
 """Notes on a part have at most so small a part of its size: as many of them fit into one call."""
 
@@ -47,7 +50,7 @@ class Plan:
 
     def cut(self, text: str) -> list[Chunk]:
         """The chunks of *text*; what is white space only is none."""
-        found = chunks(text, self.chunk_bytes, self.overlap_bytes)
+        found = chunks(text, self.chunk_bytes, self.overlap_bytes, min(HEADING_BYTES, self.chunk_bytes // 8))
         return [each for each in found if not text[each.start : each.end].isspace()]
 
 

@@ -113,7 +113,8 @@ class _Work:
         joined = self.in_parts.joining is not None
         progress = Progress(self.stepper.walker.asker.caller.store, self.job, most_calls(len(cut), joined=joined))
         parts = [
-            Part(number, len(cut), each.text, each.bytes, self.plan.answer_bytes) for number, each in enumerate(cut, 1)
+            Part(number, len(cut), each.under_headings, each.bytes, self.plan.answer_bytes)
+            for number, each in enumerate(cut, 1)
         ]
         answers = await self._all("chunk", parts, progress)
         return await (self._joined(answers, progress) if joined else self._merged(answers))

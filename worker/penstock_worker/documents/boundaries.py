@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
 
 _HEADING = re.compile(
-    r"""^(?:
+    r"""^(?![\r\n])(?:
         [ ]{0,3}(?P<marks>\#{1,6})[ \t]+\S                              # Markdown
       | (?=[^\n]{1,120}\n[ ]{0,3}(?P<rule>=|-)(?P=rule){2,}[ \t]*\r?$)\S   # a line that is underlined
       | (?P<word>(?i:chapter|part|section|article|appendix|annex|kapitel|teil|abschnitt|artikel|anhang|chapitre
@@ -49,6 +51,23 @@ def last_heading(text: str, least: int, most: int) -> int | None:
     return best[1] if best else None
 
 
+class Heading(NamedTuple):
+    """A line that begins a section."""
+
+    at: int
+    level: int
+    """From 1, the highest."""
+    line: str
+
+
+def headings(text: str, start: int, end: int) -> Iterator[Heading]:
+    """Those that begin in [start, end)."""
+    for found in _HEADING.finditer(text, _line_start(text, start), end):
+        at = found.start()
+        stop = text.find("\n", at, end)
+        yield Heading(at, _level(found), text[at : end if stop < 0 else stop].strip())
+
+
 def _line_start(text: str, at: int) -> int:
     return at if at == 0 or text[at - 1] in "\n\r" else max(text.find("\n", at) + 1, at)
 
@@ -70,11 +89,15 @@ def last_break(text: str, least: int, most: int) -> int | None:
 
 
 def first_break(text: str, least: int, most: int) -> int | None:
-    """The first place in [least, most] behind a sentence or a line; else behind a word; None without any."""
-    for kind in (_LINE, _SENTENCE, _SPACE):
-        for found in kind.finditer(text, max(least - 8, 0), most):
-            if least <= found.end() <= most:
-                return found.end()
+    """The first place in [least, most) behind a line or a sentence; else behind a word; None without any."""
+    starts = [at for kind in (_LINE, _SENTENCE) if (at := _first_end(kind, text, least, most)) is not None]
+    return min(starts) if starts else _first_end(_SPACE, text, least, most)
+
+
+def _first_end(kind: re.Pattern[str], text: str, least: int, most: int) -> int | None:
+    for found in kind.finditer(text, max(least - 8, 0), most):
+        if least <= found.end() < most:
+            return found.end()
     return None
 
 

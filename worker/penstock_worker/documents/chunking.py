@@ -4,6 +4,7 @@
 2. Else behind the last paragraph, line, sentence or word there; else between any two characters.
 3. When what is left needs two chunks, these share it about evenly, so that no scrap is left over.
 4. Each chunk but the first repeats the end of the one before, from the start of a sentence on, if an overlap is wanted.
+5. It is told with the headings of the sections that it begins in, if there is to be room for them.
 
 Sizes are bytes of UTF-8, since what a model makes of a text grows with its bytes in any script. Time is linear in the
 text.
@@ -11,13 +12,26 @@ text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from penstock_worker.documents.boundaries import first_break, last_break, last_heading, next_character, whole_character
+from penstock_worker.documents.boundaries import (
+    Heading,
+    first_break,
+    headings,
+    last_break,
+    last_heading,
+    next_character,
+    whole_character,
+)
 
 MIN_BYTES = 64
 """No chunk is bounded to less: a character with all its marks fits."""
+
+_MOST_HEADINGS = 200
+"""Of one chunk; what has more is no text with sections."""
 
 _MOST_OVERLAP = 4
 """At most a fourth of a chunk repeats what was before it."""
@@ -36,6 +50,13 @@ class Chunk:
     """What is new, behind what it repeats of the chunk before."""
     bytes: int
     """Size of what is new in it."""
+    headings: str = ""
+    """Lines of the headings above where *text* begins, the highest first, each with its line's end; "" for none."""
+
+    @property
+    def under_headings(self) -> str:
+        """Its text, below the headings of its sections."""
+        return f"{self.headings}\n{self.text}" if self.headings else self.text
 
 
 def size(text: str) -> int:
@@ -43,28 +64,66 @@ def size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def chunks(text: str, max_bytes: int, overlap_bytes: int = 0) -> list[Chunk]:
-    """Cut *text* into chunks of at most *max_bytes*, what they repeat included. An empty text gives none.
+def chunks(text: str, max_bytes: int, overlap_bytes: int = 0, heading_bytes: int = 0) -> list[Chunk]:
+    """Cut *text* into chunks of at most *max_bytes*, what they repeat and their headings included.
 
-    *overlap_bytes* is cut down to a fourth of *max_bytes*. Raises ValueError for a bound below ``MIN_BYTES``.
+    *overlap_bytes* and *heading_bytes*, the most that the headings may have, are cut down to a fourth of *max_bytes*
+    each. An empty text gives none. Raises ValueError for a bound below ``MIN_BYTES``.
     """
     if max_bytes < MIN_BYTES:
         raise ValueError(f"a chunk must be allowed {MIN_BYTES} bytes at least")
     overlap_bytes = min(max(overlap_bytes, 0), max_bytes // _MOST_OVERLAP)
+    heading_bytes = min(max(heading_bytes, 0), max_bytes // _MOST_OVERLAP)
     found: list[Chunk] = []
-    for number, (start, end) in enumerate(_spans(text, max_bytes, overlap_bytes), 1):
+    sections = _Sections(text, heading_bytes)
+    for number, (start, end) in enumerate(_spans(text, max_bytes, max_bytes - overlap_bytes - heading_bytes), 1):
         lead = _lead(text, start, overlap_bytes) if number > 1 else start
-        found.append(Chunk(number, start, end, text[lead:end], size(text[start:end])))
+        sections.read(start, end)
+        found.append(Chunk(number, start, end, text[lead:end], size(text[start:end]), sections.above(lead)))
     return found
 
 
-def _spans(text: str, max_bytes: int, overlap_bytes: int) -> Iterator[tuple[int, int]]:
+def _spans(text: str, first_bytes: int, other_bytes: int) -> Iterator[tuple[int, int]]:
     """What is new in each chunk; joined, these are the text."""
-    start, room = 0, max_bytes
+    start, room = 0, first_bytes
     while start < len(text):
         end = _end(text, start, room)
         yield start, end
-        start, room = end, max_bytes - overlap_bytes
+        start, room = end, other_bytes
+
+
+class _Sections:
+    """Which sections a place of a text is in, for places from its start to its end."""
+
+    def __init__(self, text: str, most_bytes: int) -> None:
+        self._text, self._most_bytes = text, most_bytes
+        self._ahead: deque[Heading] = deque()
+        self._open: list[Heading] = []
+
+    def read(self, start: int, end: int) -> None:
+        """Note the headings of a piece."""
+        if self._most_bytes:
+            self._ahead.extend(islice(headings(self._text, start, end), _MOST_HEADINGS))
+
+    def above(self, place: int) -> str:
+        """The lines of the headings above *place*, the highest first, as many as there is room for."""
+        while self._ahead and self._ahead[0].at < place:
+            self._enter(self._ahead.popleft())
+        lines, room = "", self._most_bytes - 1
+        for heading in self._open:
+            room -= size(heading.line) + 1
+            if room < 0 or _begins_with(self._ahead, place, heading.level):
+                break
+            lines += f"{heading.line}\n"
+        return lines
+
+    def _enter(self, heading: Heading) -> None:
+        self._open = [*(one for one in self._open if one.level < heading.level), heading]
+
+
+def _begins_with(ahead: Sequence[Heading], place: int, level: int) -> bool:
+    """Whether a section of this level or a higher one begins at *place*."""
+    return bool(ahead) and ahead[0].at == place and ahead[0].level <= level
 
 
 def _end(text: str, start: int, room: int) -> int:
