@@ -54,10 +54,16 @@ def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
 
 
 def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
-    """Whether all tools of a task are there, and all its targets can be told of them."""
-    if not task.offered():
+    """Whether all tools of a task are there, all its targets can be told of them, and no answer stands in for an act."""
+    offered = task.offered()
+    if not offered:
         return
     route = name if name in settings.routes else DEFAULT
+    changes = [tool.name for tool in offered if not tool.read_only]
+    for key in ("cache_s", "single_flight"):
+        if changes and getattr(settings.routes[route], key):
+            what = f"must be off for the task {name!r}: an answer used again would leave out what {changes[0]!r} does"
+            raise ConfigurationError(f"routes.{route}.{key}", what)
     for target in settings.routes[route].all_targets:
         provider = target.split("/", 1)[0]
         kind = settings.providers[provider].kind

@@ -256,7 +256,7 @@ async def test_other_formats(
 async def test_a_wrong_configuration_is_refused_at_the_start(
     settings: Callable[..., Settings], really_called: object, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    """A tool that nobody registered; a target whose format has no tools here."""
+    """A tool that nobody registered; a target whose format has no tools here; answers used again in place of an act."""
     from penstock_worker.settings import load_settings
 
     gemini = load_settings(
@@ -267,6 +267,9 @@ async def test_a_wrong_configuration_is_refused_at_the_start(
     )
     with pytest.raises(ConfigurationError, match="is of kind gemini"):
         await work_off(gemini)
+    for shared in ({"cache_s": 60}, {"single_flight": True}):
+        with pytest.raises(ConfigurationError, match="would leave out what 'refund' does"):
+            await work_off(settings(tasks=[MODULE], route=shared))
     monkeypatch.delitem(tool_definition._registry, "refund")
     with pytest.raises(ConfigurationError, match="there is no tool 'refund'"):
         await work_off(settings(tasks=[MODULE]))

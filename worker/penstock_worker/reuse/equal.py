@@ -13,7 +13,7 @@ def request_digest(attempt: Attempt) -> str:
     """SHA-256, hex, of the effective request as canonical JSON.
 
     It covers the task and its input, the targets in order with their models, every sampling field, the schema, the
-    prompts with their texts' digests, how a long text is cut, and the tenant. How a job is to be treated (lane,
+    prompts with their texts' digests, the tools, how a long text is cut, and the tenant. How a job is to be treated (lane,
     deadline, key, metadata) is no part of it.
     """
     task, asked, route = attempt.task, attempt.asked, attempt.route
@@ -27,6 +27,7 @@ def request_digest(attempt: Attempt) -> str:
         "targets": [[target.name, target.kind, target.model, target.base_url] for target in route.targets],
         "max_output_tokens": route.max_output_tokens,
         "temperature": route.temperature,
+        "tools": [[tool.spec.name, tool.spec.description, tool.spec.parameters] for tool in task.offered()],
         "parts": [route.whole_bytes, route.chunk_bytes, route.overlap_bytes, *_part_prompts(attempt)],
     }
     return hashlib.sha256(orjson.dumps(effective, option=orjson.OPT_SORT_KEYS)).hexdigest()
