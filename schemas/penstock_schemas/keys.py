@@ -228,7 +228,7 @@ def flight(tenant: str, digest: str) -> str:
 
 
 def warm(target: str, digest: str) -> str:
-    """String, expiring: a beginning of prompts that a target's cache has (``warm``), or is being given (``warming``)."""
+    """String, expiring: ``warm`` for a beginning of prompts that a target's cache has, ``warming`` until it has it."""
     return f"penstock:warm:{target}:{digest}"
 
 

@@ -29,9 +29,9 @@ from penstock_worker.engine import FairQueues, ServerNeeds, Worker
 from penstock_worker.llm.client import HttpModelClient
 from penstock_worker.llm.http import PoolSettings
 from penstock_worker.money.configured import check_prices, make_budgets, make_costing, make_watch
+from penstock_worker.money.quotas import Quotas
 from penstock_worker.money.rolling import Keep, rolling
 from penstock_worker.presence import present
-from penstock_worker.quotas import Quotas
 from penstock_worker.reuse.sharing import Sharing
 from penstock_worker.reuse.warming import Warming
 from penstock_worker.routing.exchange import Exchange

@@ -10,7 +10,7 @@ from penstock import Producer, RateLimitedError, Summarize
 from penstock_schemas import keys
 from penstock_schemas.errors import ConfigurationError
 from penstock_schemas.quotas import Quota
-from penstock_worker.quotas import Quotas
+from penstock_worker.money.quotas import Quotas
 from penstock_worker.settings import Settings
 from tests.support.workers import work_off
 

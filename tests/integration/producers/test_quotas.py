@@ -11,7 +11,7 @@ from penstock_schemas import keys
 from penstock_schemas.errors import InvalidRequestError, PayloadTooLargeError, RateLimitedError
 from penstock_schemas.quotas import Quota
 from penstock_store.batcher import Batcher
-from penstock_worker.quotas import Quotas
+from penstock_worker.money.quotas import Quotas
 
 ASKED = Summarize(text="The mill stands by the river.")
 

@@ -13,8 +13,8 @@ def request_digest(attempt: Attempt) -> str:
     """SHA-256, hex, of the effective request as canonical JSON.
 
     It covers the task and its input, the targets in order with their models, every sampling field, the schema, the
-    prompts with their texts' digests, the tools, how a long text is cut, and the tenant. How a job is to be treated (lane,
-    deadline, key, metadata) is no part of it.
+    prompts with their texts' digests, the tools, how a long text is cut, and the tenant. How a job is to be treated
+    (lane, deadline, key, metadata) is no part of it.
     """
     task, asked, route = attempt.task, attempt.asked, attempt.route
     prompt = route.prompt or task.prompt

@@ -9,7 +9,7 @@ from penstock_schemas.quotas import SCOPES, Quota, is_quota_scope, scopes_of
 from penstock_store.batcher import Batcher
 from penstock_store.scripts import load_script
 
-_TELL = load_script("penstock_worker", "tell_quotas")
+_TELL = load_script("penstock_worker.money", "tell_quotas")
 
 
 class Quotas:
