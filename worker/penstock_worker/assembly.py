@@ -54,7 +54,7 @@ def load_tasks(settings: Settings) -> dict[str, Task[Any]]:
 
 
 def _check_tools(name: str, task: Task[Any], settings: Settings) -> None:
-    """Whether all tools of a task are there, all its targets can be told of them, and no answer stands in for an act."""
+    """Whether all tools of a task are there, its targets can be told of them, and no answer stands in for an act."""
     offered = task.offered()
     if not offered:
         return

@@ -256,7 +256,7 @@ async def test_other_formats(
 async def test_a_wrong_configuration_is_refused_at_the_start(
     settings: Callable[..., Settings], really_called: object, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    """A tool that nobody registered; a target whose format has no tools here; answers used again in place of an act."""
+    """A tool that nobody registered; a target whose format has no tools; answers used again in place of an act."""
     from penstock_worker.settings import load_settings
 
     gemini = load_settings(
