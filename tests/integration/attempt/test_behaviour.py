@@ -117,6 +117,22 @@ async def test_a_bad_answer_is_asked_for_once_more_with_the_fault(
     assert [call.caller_id for call in simulator.calls()] == [f"{job.id}:1.1.1", f"{job.id}:1.1.2"]
 
 
+async def test_a_prompt_does_not_grow_with_its_failures(
+    producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Of a long bad answer a bounded piece is shown again, and every attempt begins with what the first began with."""
+    simulator.script([{"answer": "".join(f"Sentence {n} is no JSON. " for n in range(1_000))}])
+    job = await producer.enqueue(ASKED, max_attempts=4, on_failure="dead_letter", max_cost_usd="1")
+    async with working(settings(route={"max_output_tokens": 9_000}, breaker={"enabled": False})):
+        with pytest.raises(JobDeadError, match="attempts_exhausted"):
+            await job.result(timeout_s=60)
+    asks, reasks = simulator.calls()[::2], simulator.calls()[1::2]
+    assert len(asks) == len(reasks) == 4
+    assert len({call.input_tokens for call in asks}) == 1
+    assert len({call.input_tokens for call in reasks}) == 1
+    assert asks[0].input_tokens < reasks[0].input_tokens < asks[0].input_tokens + 500
+
+
 async def test_a_cut_off_answer_is_asked_for_once_with_a_larger_cap(
     producer: Producer, redis: Redis, simulator: Simulator, settings: Make
 ) -> None:
