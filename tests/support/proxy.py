@@ -42,6 +42,7 @@ class TcpProxy:
         self._delay_s, self._flowing = 0.0, True
         self._armed: bytes | None = None
         self.refusing = False
+        self.corruption = b"", b""
         self.clients: set[_Client] = set()
         self.reply_dropped = threading.Event()
 
@@ -94,6 +95,12 @@ class TcpProxy:
         """``cut``, and do the same to every new connection until ``pass_through``."""
         self._call(lambda: self._set_mode(refusing=True))
         self.cut()
+
+    def corrupt(self, old: bytes, new: bytes) -> None:
+        """Put *new*, of the same length, in the place of *old* in every piece of a reply from now on."""
+        if len(old) != len(new):
+            raise ValueError("what is put in its place must be as long, or what follows moves")
+        self._call(lambda: setattr(self, "corruption", (old, new)))
 
     def drop_next_reply(self, containing: bytes = b"") -> None:
         """Let the next request with these bytes reach the target, swallow the reply, and cut its connection.
@@ -295,6 +302,9 @@ class _Target(_Side):
         reply to an earlier request, so that the target is left to read to the end before the drop counts."""
 
     def _forward(self, piece: bytes | None) -> None:
+        old, new = self._proxy.corruption
+        if piece and old:
+            piece = piece.replace(old, new)
         if not self.doomed:
             super()._forward(piece)
         elif piece:

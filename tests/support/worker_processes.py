@@ -19,6 +19,7 @@ def write_config(
     routes: Mapping[str, Mapping[str, Any]] | None = None,
     budgets: Mapping[str, Mapping[str, str]] | None = None,
     breaker: bool = True,
+    redis: Mapping[str, Any] | None = None,
     **worker: Any,
 ) -> Path:
     """A penstock.toml with one provider, ``openai``, at *base_url*, and one route for all tasks without their own.
@@ -26,7 +27,7 @@ def write_config(
     Without *breaker* nothing is spared, and a refused key is a failure like any other.
     """
     sections: dict[str, dict[str, Any]] = {
-        "redis": {"url": redis_url, "allow_volatile": True},
+        "redis": {"url": redis_url, "allow_volatile": True, **(redis or {})},
         "worker": {"concurrency": 10, **worker},
         "worker.breaker": {"enabled": breaker, "access_refused": "wait" if breaker else "fail"},
         "providers.openai": {"kind": "openai", "base_url": base_url, "allow_private": True},

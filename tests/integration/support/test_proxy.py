@@ -230,3 +230,12 @@ def test_closing_the_proxy_frees_its_port_and_ends_its_thread(redis_url: str) ->
     assert threading.active_count() == before
     with pytest.raises(ConnectionRefusedError):
         connect(proxy)
+
+
+def test_replies_are_corrupted_in_place(proxy: TcpProxy, client: redis.Redis) -> None:
+    """As long as they were; requests are left as they are."""
+    proxy.corrupt(b"salt", b"malt")
+    assert client.set("key", "salt")
+    assert client.get("key") == "malt"
+    with pytest.raises(ValueError, match="as long"):
+        proxy.corrupt(b"salt", b"pepper")
