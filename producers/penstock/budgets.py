@@ -156,7 +156,7 @@ class Budgets:
         _check_scope(scope)
         for _ in range(_TRIES):
             seen = await self._link.execute("HGET", keys.BUDGETS, scope) or b""
-            budget = make(budget_from_json(seen)[0] if seen else Budget())
+            budget = make(_read(scope, seen)[0] if seen else Budget())
             if fault := budget.fault(scope):
                 raise InvalidRequestError(fault, field=scope)
             if await self._write(scope, seen, budget.to_json("command")):
@@ -171,7 +171,7 @@ class Budgets:
         _check_scope(scope)
         for _ in range(_TRIES):
             seen = await self._link.execute("HGET", keys.BUDGETS, scope) or b""
-            if not seen or budget_from_json(seen)[1] != "command":
+            if not seen or _read(scope, seen)[1] != "command":
                 return False
             if await self._write(scope, seen, b""):
                 return True
@@ -193,7 +193,7 @@ class Budgets:
         row = pairs(await self._link.execute("HGETALL", keys.BUDGETS))
         named = {name.decode(): value for name, value in row.items()}
         return _Told(
-            {name: budget_from_json(value) for name, value in named.items() if is_scope(name)},
+            {name: _read(name, value) for name, value in named.items() if is_scope(name)},
             {name.removeprefix("open:"): int(value) for name, value in named.items() if name.startswith("open:")},
         )
 
@@ -231,6 +231,15 @@ class Budgets:
             if cursor in (b"0", 0):
                 break
         return sorted(one for one in found if next(g for g in _generals(one) if g in told.limits) == scope)
+
+
+def _read(scope: str, text: bytes) -> tuple[Budget, str]:
+    """Raises InvalidRequestError for what is no budget of ours."""
+    try:
+        return budget_from_json(text)
+    except (ValueError, TypeError, KeyError):
+        message = f"what {keys.BUDGETS} holds of it cannot be read; remove that field"
+        raise InvalidRequestError(message, field=scope) from None
 
 
 def _generals(scope: str) -> list[str]:

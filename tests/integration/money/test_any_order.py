@@ -159,10 +159,15 @@ class Machine(RuleBasedStateMachine):
             call.told("unknown", 0, call.held)
 
     async def _settle(self, lease: Lease, call: Call, kind: str, cost: int, uncertain: int) -> None:
-        amounts = {"cost_nanousd": cost, "uncertain_nanousd": uncertain}
-        left = 9 if uncertain or kind == "unknown" else 0
         await self.worker.store.settle(
-            lease, call.id, kind, amounts, ledger={"estimated": 0, **ABOUT}, uncertain_tokens=left, **amounts
+            lease,
+            call.id,
+            kind,
+            {"cost_nanousd": cost, "uncertain_nanousd": uncertain},
+            cost_nanousd=cost,
+            uncertain_nanousd=uncertain,
+            ledger={"estimated": 0, **ABOUT},
+            uncertain_tokens=9 if uncertain or kind == "unknown" else 0,
         )
 
     @precondition(lambda self: self.leases)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- include: keys
 --[[
 Tell the limits of a worker's configuration to all: they hold for each scope that no command has given others. They
