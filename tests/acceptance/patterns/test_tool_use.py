@@ -1,4 +1,4 @@
-"""Tool use with an allow-list: an unknown tool is a typed error to the model, no call, counted; and nothing runs twice."""
+"""Tool use with an allow-list: an unknown tool is a typed error to the model, no call, counted; nothing runs twice."""
 
 import signal
 from collections.abc import Callable
