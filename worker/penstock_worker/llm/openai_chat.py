@@ -33,9 +33,6 @@ from penstock_worker.llm.wire import document, mapping, objects, sound, text_of
 from penstock_worker.money.usage import Bounds, openai_usage, reported_cost_nanousd
 
 
-_NEWER_HOSTS = (".openai.com", ".openai.azure.com")
-
-
 class OpenAIChat(WireFamily):
     """The family ``openai``."""
 
@@ -99,13 +96,6 @@ def build_body(target: Target, request: CallRequest, mode: SchemaMode | None, lo
     elif mode is SchemaMode.JSON_OBJECT:
         body["response_format"] = {"type": "json_object"}
     return body | chat_tools(target, request) | cache_key_field(target, request) | _stream_fields(target, request)
-
-
-def _cap_field(target: Target) -> str:
-    """What the output's cap is called; reasoning models of OpenAI refuse the older name, others ignore the newer."""
-    host = urlsplit(target.base_url).hostname or ""
-    newer = target.kind == "azure" or host.endswith(_NEWER_HOSTS)
-    return str(target.options.get("max_tokens_field", "max_completion_tokens" if newer else "max_tokens"))
 
 
 _NEWER_HOSTS = (".openai.com", ".openai.azure.com")
