@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from penstock_worker.attempt.cutting import Plan, make_plan, most_calls, read_pl
 from penstock_worker.attempt.walking import Walker
 from penstock_worker.documents.chunking import Chunk, size
 from penstock_worker.llm.port import Target
-from penstock_worker.money.usage import token_bound
+from penstock_worker.routing.tokens import Extent, extent
 from penstock_worker.tasks.parts import InParts, Part
 
 _IN_THREAD_CHARS = 100_000
@@ -74,8 +74,8 @@ class Planner:
         if not attempt.request.bounded:
             return attempt
         done = len({call.step for call in attempt.journal.of_run() if call.step and call.kind == "answered"})
-        worst = self._worst(plan, max(calls - done, 1))
-        refused = {target.name: self._refused(target, worst) for target in attempt.route.targets}
+        sent = Extent(plan.chunk_bytes + size(self._beside()), extent(self._text).kind)
+        refused = {target.name: self._refused(target, sent, max(calls - done, 1)) for target in attempt.route.targets}
         payable = tuple(target for target in attempt.route.targets if refused[target.name] is None)
         if payable:
             return replace(attempt, route=replace(attempt.route, targets=payable))
@@ -84,43 +84,46 @@ class Planner:
         code = "unknown_price" if "unknown_price" in refused.values() else "over_budget"
         return JobFailure(code=code, message=_NO_MONEY[code])
 
-    def _worst(self, plan: Plan, calls: int) -> list[tuple[int, int]]:
-        """So many calls of so many input tokens each, at most.
+    def _refused(self, target: Target, sent: Extent, calls: int) -> str | None:
+        """Why the job cannot pay for so many calls to *target*; None when it can.
 
-        Before a call of a job with limits a token is reckoned for each byte; by then it is known what the others took.
-        So only those at the same time are reckoned so here, the others as text that is written by people.
+        Before a call of a job with limits a token is reckoned for each byte; by then it is known what those before it
+        took. So only calls at the same time are reckoned so here, and the others as the model has counted such texts.
         """
-        text_bytes = plan.chunk_bytes + size(self._beside())
-        strict = min(self.attempt.route.chunks_at_once, calls)
-        return [(strict, token_bound(text_bytes, strict=True)), (calls - strict, token_bound(text_bytes))]
-
-    def _refused(self, target: Target, worst: Sequence[tuple[int, int]]) -> str | None:
-        """Why the job cannot pay for all calls to *target*; None when it can."""
+        tokens, strict = self.walker.tokens, min(self.attempt.route.chunks_at_once, calls)
+        worst = [
+            (strict, tokens.of_extent(target, sent, strict=True)),
+            (calls - strict, tokens.of_extent(target, sent)),
+        ]
         attempt, cap = self.attempt, self.attempt.route.max_output_tokens
         request, costing = attempt.request, self.walker.asker.caller.prices
         if request.max_total_tokens is not None:
-            tokens = sum(calls * (input_tokens + cap) for calls, input_tokens in worst)
-            if attempt.taken_tokens() + tokens > request.max_total_tokens:
+            taken = sum(count * (input_tokens + cap) for count, input_tokens in worst)
+            if attempt.taken_tokens() + taken > request.max_total_tokens:
                 return "over_budget"
         if request.max_cost_nanousd is None:
             return None
-        costs = [(calls, costing.bound(target, input_tokens, cap).nanousd) for calls, input_tokens in worst]
+        costs = [(count, costing.bound(target, input_tokens, cap).nanousd) for count, input_tokens in worst]
         if any(cost is None for _, cost in costs):
             return "unknown_price"
-        most = sum(calls * (cost or 0) for calls, cost in costs)
+        most = sum(count * (cost or 0) for count, cost in costs)
         return "over_budget" if attempt.spent_nanousd() + most > request.max_cost_nanousd else None
 
     def _room_bytes(self) -> int | None:
         """What every target with a known window has room for beside the prompt; None when none is known."""
+        rooms = [room for target in self.attempt.route.targets for room in self._rooms(target)]
+        return min(rooms, default=None)
+
+    def _rooms(self, target: Target) -> Iterator[int]:
+        """For each piece of the text, what *target* has room for of such text; nothing where that is not known."""
+        if target.context_window is None:
+            return
         tokens, cap = self.walker.tokens, self.attempt.route.max_output_tokens
-        beside = self._beside()
-        rooms = [
-            tokens.room_bytes(target, piece, max_output_tokens=cap, other_tokens=tokens.tokens(target, beside))
-            for target in self.attempt.route.targets
-            if target.context_window is not None
-            for piece in slices(self._text)
-        ]
-        return min((room for room in rooms if room is not None), default=None)
+        other_tokens = tokens.tokens(target, self._beside())
+        for piece in slices(self._text):
+            room = tokens.room_bytes(target, piece, max_output_tokens=cap, other_tokens=other_tokens)
+            if room is not None:
+                yield room
 
     def _beside(self) -> str:
         """About what is sent with each part."""
