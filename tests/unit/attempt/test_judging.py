@@ -1,6 +1,8 @@
 """What an answer is worth: its stop reason first, then its text, then what the task makes of it."""
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,3 +147,24 @@ async def test_a_label_is_in_the_set_or_it_is_none(reader: Reader, label: str) -
     asked = Classify(text=TEXT, labels=["billing", "bug"])
     rejected = await verdict(reader, asked, f'{{"labels": ["{label}"]}}')
     assert (rejected.code, rejected.remedy) == ("bad_output", "reask")
+
+
+async def test_a_long_answer_is_examined_beside_the_event_loop(reader: Reader) -> None:
+    """Twenty thousand quotes of a long text take their time, and the loop is told apart from them."""
+    text = " ".join(f"word{n}" for n in range(20_000))
+    asked = Extract(text=text, schema={"type": "object", "properties": {"a": {"type": "string"}}}, evidence=True)
+    quotes = [{"path": "/a", "quote": f"word{n} word{n + 1}"} for n in range(5_000)]
+    answer = json.dumps({"value": {"a": "word1"}, "evidence": [*quotes, {"path": "/a", "quote": "nowhere"}]})
+    seen = []
+
+    async def look() -> None:
+        while True:
+            seen.append(threading.active_count())
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    rejected = await verdict(reader, asked, answer)
+    looking.cancel()
+    assert "not in the text" in rejected.hint
+    assert any(thread.name.startswith("asyncio_") for thread in threading.enumerate())
+    assert len(seen) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,12 +11,15 @@ import orjson
 
 from penstock_schemas.results import Quality
 from penstock_worker.attempt.attempt import Attempt
-from penstock_worker.attempt.reading import Invalid, Reader
+from penstock_worker.attempt.reading import Invalid, Reader, Valid
 from penstock_worker.llm.port import Answer, StopReason
 from penstock_worker.prompts.leaks import leaked
 from penstock_worker.tasks.definition import Unusable
 
 Remedy = Literal["reask", "larger_cap"]
+
+INLINE_CHARS = 32 * 1024
+"""What a longer answer says is examined in a thread, so that the event loop goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,13 @@ async def judge(attempt: Attempt, answer: Answer, schema: dict[str, Any], reader
     reading = await reader.read(answer.text, schema)
     if isinstance(reading, Invalid):
         return Rejected(reading.code, remedy="reask" if reading.hint else None, hint=reading.hint)
+    if len(answer.text) > INLINE_CHARS:
+        return await asyncio.to_thread(_examine, attempt, reading)
+    return _examine(attempt, reading)
+
+
+def _examine(attempt: Attempt, reading: Valid) -> Accepted | Rejected:
+    """The checks of what an answer says; pure, and linear in its length or worse."""
     if leaked(attempt.route.prompt or attempt.task.prompt, reading.value, lambda: _known(attempt)):
         return Rejected("prompt_leaked", remedy="reask", hint="It repeats its instructions.")
     try:

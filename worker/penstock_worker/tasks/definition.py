@@ -76,7 +76,7 @@ class Task(Generic[InputT]):
     def check(self, asked: InputT, output: Any) -> Sequence[str]:
         """Look at an answer that fits the schema: codes of what is doubtful about it; empty if nothing is.
 
-        Raise :class:`Unusable` if it is no answer at all.
+        Raise :class:`Unusable` if it is no answer at all. Must not do I/O; of answers over 32 KiB it runs in a thread.
         """
         return ()
 
