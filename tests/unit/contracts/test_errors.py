@@ -62,6 +62,7 @@ def test_codes_are_stable() -> None:
         "OutputMismatchError": ("output_mismatch", False),
         "ReplayRefusedError": ("replay_refused", False),
         "EventsLostError": ("events_lost", False),
+        "DurabilityError": ("durability_not_reached", True),
         "CorruptRecordError": ("corrupt_record", False),
         "ConfigurationError": ("configuration", False),
     }
