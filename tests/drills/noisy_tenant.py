@@ -5,12 +5,14 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from penstock import Producer, Summarize
+import pytest
+
+from penstock import EnqueueManyError, Limits, Producer, QueueFullError, Summarize
 from tests.drills import kit
 from tests.drills.stage import Stage
 from tests.drills.verdict import Verdict
 
-_SLOTS = 30
+_SLOTS, _EXCESS = 30, 50
 _NOISE_MS = 25.0
 """Below it a delay says more of the machine than of the queue."""
 
@@ -25,7 +27,7 @@ def noise(verdict: Verdict, options: kit.Options) -> None:
         here = kit.worker_stage(stack, latency="300ms")
         alone = asyncio.run(_trickle(here.server.url, small, every_s))
         kit.wait_quiet(here, 60)
-        loud = kit.enqueue(here.server.url, flood)
+        loud, refused = asyncio.run(_flood(here.server.url, flood))
         here.simulator.until(lambda stats: stats.in_flight >= 0.8 * _SLOTS)
         beside = asyncio.run(_trickle(here.server.url, small, every_s))
         with here.redis() as client:
@@ -34,11 +36,23 @@ def noise(verdict: Verdict, options: kit.Options) -> None:
         here.workers.stop()
         solo_ms, noisy_ms = _p95_ms(here, alone), _p95_ms(here, beside)
         verdict.at_least("jobs of the flood that still waited at the end", left, _SLOTS)
-        verdict.at_most("p95 ms to the start beside a flood", noisy_ms, max(2 * solo_ms, _NOISE_MS))
+        verdict.at_least("jobs beyond the bound, refused as queue_full", refused, _EXCESS)
+        most_ms = min(2_000, max(2 * solo_ms, _NOISE_MS))
+        verdict.at_most("p95 ms to the start beside a flood", noisy_ms, most_ms)
         verdict.at_most("p95 ms to the start alone", solo_ms, 2_000)
         ids = [*alone, *loud, *beside]
         verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
         here.check(verdict, ids)
+
+
+async def _flood(url: str, count: int) -> tuple[list[str], int]:
+    """Enqueue more than the bound on open jobs lets in: the ids of what it let in, and how many it refused."""
+    async with Producer.connect(url, tenant="drill", limits=Limits(queued_jobs=count)) as producer:
+        asked = [Summarize(text=kit.TEXT.format(n)) for n in range(count + _EXCESS)]
+        with pytest.raises(EnqueueManyError) as refused:
+            await producer.enqueue_many(asked)
+        assert all(isinstance(error, QueueFullError) for error in refused.value.errors.values())
+        return [job.id for job in refused.value.jobs if job is not None], len(refused.value.errors)
 
 
 async def _trickle(url: str, count: int, every_s: float) -> list[str]:
