@@ -11,6 +11,7 @@ from penstock_simulator.simulator import Simulator
 from penstock_store.server import free_port
 from penstock_worker.engine.health import check_health
 from penstock_worker.routing import exchange
+from tests.support.alerts import alerts
 from tests.support.wait import until
 from tests.support.workers import worker_settings, working
 
@@ -36,7 +37,7 @@ def ask(text: str = "mail") -> Classify:
 
 
 async def test_a_worker_is_not_ready_while_an_account_is_closed(
-    redis_url: str, producer: Producer, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, redis: Redis, producer: Producer, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the account, works on, and is ready again by itself."""
     monkeypatch.setattr(exchange, "EVERY_S", 0.05)
@@ -54,6 +55,7 @@ async def test_a_worker_is_not_ready_while_an_account_is_closed(
             return not well and about["why_not"] == "closed for a refused key or for want of credit: openai"
 
         await until(told, timeout_s=20)
+        assert await alerts(redis) == [("access_refused", "openai")]
         simulator.script([])
         assert (await job.result(timeout_s=30)).attempts == 1
         await until(ready, timeout_s=20)

@@ -20,8 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import structlog
-
 from penstock_schemas.results import Quality, TriedTarget
 from penstock_worker.attempt.asking import Asker
 from penstock_worker.attempt.attempt import Attempt
@@ -35,13 +33,8 @@ from penstock_worker.routing.conditions import BELOW_GATE, GROUPS, RANK, TOO_LON
 from penstock_worker.routing.routes import Entry
 from penstock_worker.routing.tokens import TokenEstimates
 
-log = structlog.get_logger("penstock.attempt")
-
 LOW_CONFIDENCE = "low_confidence"
 """Why an answer is suspect that was taken though it did not reach its entry's confidence."""
-
-TELL_EVERY_S = 60.0
-"""How often a refused key, an empty account or an unknown model is logged again."""
 
 _ACCESS: Mapping[str, Why] = {
     "auth_failed": "account_closed",
@@ -99,8 +92,6 @@ class Walker:
     """``wait``: who meets a refused key or an empty account waits until it is mended; ``fail``: it is a failure."""
     access_open_s: float = 30.0
     """How long that takes at least."""
-    told: dict[str, float] = field(default_factory=dict, compare=False)
-    """Target -> when its refusal may be logged again."""
 
     @property
     def tokens(self) -> TokenEstimates:
@@ -180,21 +171,12 @@ class Walker:
     def _access(self, target: Target, trouble: Trouble) -> Trouble:
         """What a refused key, an empty account or an unknown model is to the job: a wait, or a failure."""
         why = _ACCESS.get(trouble.code)
-        if why is not None:
-            self._tell_refused(target, trouble)
         if why is not None and self.access_refused == "wait":
             closed = TargetClosed(target.name, 0, Closed(why, self.access_open_s))
             return replace(trouble, retry=True, charged=False, closed=closed)
         if trouble.code == "account_closed" and self.access_refused == "fail":
             return replace(trouble, retry=False, closed=None)
         return trouble
-
-    def _tell_refused(self, target: Target, trouble: Trouble) -> None:
-        """Say it loudly, once in a while for each target: somebody has to mend it."""
-        now = time.monotonic()
-        if now >= self.told.get(target.name, 0.0):
-            self.told[target.name] = now + TELL_EVERY_S
-            log.error("access_refused", target=target.name, code=trouble.code, jobs=self.access_refused)
 
 
 _ANY_WINDOW = 2**62

@@ -59,6 +59,11 @@ budget_settle(journal, record, call_id, cost or 0, uncertain, tonumber(ARGV[13])
 local entry = {}
 for i = 1, #flat, 2 do entry[flat[i]] = flat[i + 1] end
 if not before then trails_add(entry.tenant, entry.prompt, entry.route, (cost or 0) + uncertain, now) end
+if ARGV[9] == "trip" then alert("access_refused", ARGV[8], (budget_window("hour", now)), now, {error = entry.error}) end
+if ARGV[9] == "trip_account" then
+  local account = string.match(ARGV[8], "^[^/]+")
+  alert("access_refused", account, (budget_window("hour", now)), now, {error = entry.error})
+end
 if not cost and kind == "answered" then alert("unknown_price", entry.target, (budget_window("day", now)), now) end
 if not kept then return with_alerts(nil) end
 if excused then redis.call("HINCRBY", record, "excused:" .. string.match(call_id, "^%d+"), 1) end
