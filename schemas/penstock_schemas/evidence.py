@@ -18,7 +18,7 @@ _ROOT_ONLY = (*DEFINITIONS, "$schema", "$id")
 class Evidence(BaseModel):
     """Where one value was found."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     path: str
     """JSON pointer to the value, such as ``/lines/0/price``; a name's ``~`` and ``/`` are ``~0`` and ``~1``."""
@@ -29,7 +29,7 @@ class Evidence(BaseModel):
 class Evidenced(BaseModel, Generic[ValueT]):
     """What was extracted, and for each scalar in it that is neither null nor an empty string at least one quote."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     value: ValueT
     evidence: tuple[Evidence, ...]

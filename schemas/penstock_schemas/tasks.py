@@ -133,7 +133,7 @@ def read_output(task: str, output: Any) -> Any:
 class Summary(BaseModel):
     """The output of summarize."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     summary: str
     """At most ``max_words`` words; for ``bullets`` each line begins with ``- ``."""
@@ -157,7 +157,7 @@ class Summarize(TaskInput[Summary]):
 class Labels(BaseModel):
     """The output of classify."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     labels: list[str]
     """Each one of the labels asked for, in their order; empty only with ``allow_none``."""
