@@ -30,7 +30,7 @@ REDIS_TIMEOUT_S = 2.0
 
 
 class Core(arq.worker.Worker):
-    """Drop-in for ``arq.Worker``: the same arguments, and those below, keyword only.
+    """Takes the arguments of ``arq.Worker``, and those below, keyword only.
 
     :param source: where jobs come from; None for the arq queue ``queue_name``
     :param lease_s: how long a claimed job is this worker's without a renewal; a killed worker's jobs run again after it

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from functools import cached_property
 from signal import Signals
 from typing import Any
 
@@ -45,13 +46,18 @@ DRAIN_S = 30.0
 
 
 class Worker(Core):
-    __doc__ = Core.__doc__
+    """Drop-in for ``arq.Worker``. Its arguments are those of :class:`Core`."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.slots = Slots(self)
-        self._aborts = Aborts(self.held, self.idle, lambda: self.batcher)
-        self._away_s = _AWAY_S[0]
+    _away_s = _AWAY_S[0]
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Where jobs are claimed into and run."""
+        return Slots(self)
+
+    @cached_property
+    def _aborts(self) -> Aborts:
+        return Aborts(self.held, self.idle, lambda: self.batcher)
 
     # The main loop.
 
