@@ -32,6 +32,6 @@ def test_a_deployment_is_priced_as_its_model() -> None:
     )
     priced, unknown = (checked_target(f"corp/{model}", {"corp": section}) for model in ("mine", "other"))
     usage, costing = Usage(input_tokens=1000, output_tokens=10), Costing(PriceTable())
-    assert costing.cost_of(priced, usage) == PriceTable().price("azure/gpt-4o-mini", usage, datetime.now(UTC))
+    assert costing.cost_of(priced, usage) == PriceTable().price("azure/gpt-4o-mini", usage, datetime.now(UTC))[0]
     assert costing.cost_of(priced, usage) is not None
     assert costing.cost_of(unknown, usage) is None
