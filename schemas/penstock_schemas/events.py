@@ -32,7 +32,8 @@ class Event(Contract):
     run: int = Field(ge=1)
     data: dict[str, Any] = Field(default_factory=dict)
     """``scheduled``: ``due_at_ms`` and ``reason``; ``running``: ``attempt``; ``progress``: ``stage``, ``target`` and
-    what belongs to it (of the stage ``parts``: ``done`` of ``total`` steps); ``delta``: ``attempt``, ``call`` and ``text``; a terminal one: ``quality`` or ``code``."""
+    what belongs to it (of the stage ``parts``: ``done`` of ``total`` steps); ``delta``: ``attempt``, ``call`` and
+    ``text``; a terminal one: ``quality`` or ``code``."""
 
     @property
     def terminal(self) -> bool:
