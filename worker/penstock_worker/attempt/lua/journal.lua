@@ -3,7 +3,7 @@ Include: what the journal of a job is when its run ends.
 
 The journal is a hash: "<run>.<attempt>.<number>" -> the intent of a call, JSON; the same with ":end" -> what it came
 to, "<kind> <JSON>"; with ":held" -> what is held as uncertain for it, nano-USD; with ":hold" -> what budgets hold for
-it (the include "budget", pasted ahead).
+it (the include "budget", pasted ahead); with ":response" and ":tool:<n>", and "tool:<digest>" -> facts, see "note". Texts of answers to steps are in the hash of the job's parts.
 ]]
 -- include: keys
 -- include: ledger
