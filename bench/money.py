@@ -1,14 +1,15 @@
 """The price of budgets: the same jobs without any, with one scope for each call, and with twelve, turn by turn.
 
 The ledger and its sums are always on. Each turn has a worker of its own and an empty database. Round trips and latency
-are of jobs one after the other, where none is shared. Twelve scopes are those of all, tenant, task and prompt, by hour,
-day and month; none of them is ever spent.
+are of single jobs, where none is shared, of all cases in turn, each on a Redis of its own. Twelve scopes are the global
+one, the tenant's, the task's and the prompt's, by hour, day and month; none of them is ever spent.
 """
 
 import asyncio
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from bench.support import Bench, Run, median_run, percentile
 from penstock import Producer
 from penstock.requests import check_options
 from penstock_schemas import keys
+from penstock_store.server import RedisServer
 
 JOBS, ALONE, TENANTS = 3_000, 200, 10_000
 _WINDOWS = ("hour", "day", "month")
@@ -62,6 +64,7 @@ def main(argv: list[str]) -> int:
     cases = _cases()
     with Bench.start(__doc__, argv, rounds=3) as bench:
         for _ in range(bench.rounds):
+            _measure_alone(bench, [case for case in cases if case.tenants == 1])
             for case in cases:
                 _measure(bench, case)
         bench.report([_row(case, cases[0] if case.tenants == 1 else cases[3]) for case in cases])
@@ -71,10 +74,6 @@ def main(argv: list[str]) -> int:
 def _measure(bench: Bench, case: Case) -> None:
     bench.flush()
     with stage(bench, concurrency=64, config=case.config) as on:
-        if case.tenants == 1:
-            latencies_s, round_trips = asyncio.run(_alone(on.redis_url))
-            case.latencies_s += latencies_s
-            case.alone.append(round_trips)
         with redis.Redis.from_url(on.redis_url) as client:
             client.sadd(keys.PAUSED, f"lane:{LANE}")
         count = max(JOBS, case.tenants)
@@ -96,17 +95,31 @@ async def _enqueue(redis_url: str, count: int, tenants: int) -> None:
             await producer.enqueue(ask)
 
 
-async def _alone(redis_url: str) -> tuple[list[float], float]:
-    """Latencies of jobs one after the other, and how often Redis was read from for each."""
-    latencies_s = []
-    async with Producer.connect(redis_url) as producer, redis.asyncio.Redis.from_url(redis_url) as client:
-        before = await _reads(client)
+def _measure_alone(bench: Bench, cases: Sequence[Case]) -> None:
+    with ExitStack() as running:
+        stages = []
+        for case in cases:
+            server = running.enter_context(RedisServer(binary=bench.server.binary))
+            stages.append(
+                running.enter_context(stage(bench, concurrency=8, config=case.config, redis_url=server.url)).redis_url
+            )
+        asyncio.run(_alone(cases, stages))
+
+
+async def _alone(cases: Sequence[Case], redis_urls: Sequence[str]) -> None:
+    """One job of each case after the other, so that what else the machine does falls on all alike."""
+    async with AsyncExitStack() as opened:
+        producers = [await opened.enter_async_context(Producer.connect(url)) for url in redis_urls]
+        clients = [await opened.enter_async_context(redis.asyncio.Redis.from_url(url)) for url in redis_urls]
+        before = [await _reads(client) for client in clients]
         for ask in asks(ALONE):
-            started = time.perf_counter()
-            job = await producer.enqueue(ask)
-            await job.result(timeout_s=30)
-            latencies_s.append(time.perf_counter() - started)
-        return latencies_s, (await _reads(client) - before) / ALONE
+            for case, producer in zip(cases, producers, strict=True):
+                started = time.perf_counter()
+                job = await producer.enqueue(ask)
+                await job.result(timeout_s=30)
+                case.latencies_s.append(time.perf_counter() - started)
+        for case, client, reads in zip(cases, clients, before, strict=True):
+            case.alone.append((await _reads(client) - reads) / ALONE)
 
 
 async def _reads(client: Any) -> int:

@@ -35,20 +35,27 @@ class Stage:
 
 @contextmanager
 def stage(
-    bench: Bench, *, concurrency: int, workers: int = 1, latency: str = "0ms", config: str = ""
+    bench: Bench,
+    *,
+    concurrency: int,
+    workers: int = 1,
+    latency: str = "0ms",
+    config: str = "",
+    redis_url: str | None = None,
 ) -> Iterator[Stage]:
     """Start a provider with fixed answers and worker processes on the benchmark's server, and wait until they work.
 
-    *config*: further sections of their configuration, TOML.
+    *config*: further sections of their configuration, TOML. *redis_url*: another server than the benchmark's.
     """
+    url = redis_url or bench.server.url
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
         simulator = running.enter_context(SimulatorProcess(answers="fixed", latency=latency))
         file = folder / "penstock.toml"
-        file.write_text(_config(bench.server.url, f"{simulator.url}/v1", concurrency) + config, "utf-8")
+        file.write_text(_config(url, f"{simulator.url}/v1", concurrency) + config, "utf-8")
         processes = [_worker(running, file) for _ in range(workers)]
-        asyncio.run(warm_up(bench.server.url, 50 * workers))
-        yield Stage(bench.server.url, f"{simulator.url}/v1", tuple(process.pid for process in processes))
+        asyncio.run(warm_up(url, 50 * workers))
+        yield Stage(url, f"{simulator.url}/v1", tuple(process.pid for process in processes))
 
 
 def _config(redis_url: str, base_url: str, concurrency: int) -> str:

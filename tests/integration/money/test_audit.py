@@ -119,3 +119,27 @@ async def test_a_call_under_way_is_no_fault_and_holds_what_it_holds(
         await redis.hincrby(name, "held", 1)  # type: ignore[misc]
         assert any("held is" in text for text in faults(await audit_money(producer.link)))
         await asyncio.gather(*[redis.hincrby(name, "held", -1)])  # type: ignore[misc]
+
+
+async def test_what_a_budget_in_use_holds_is_compared_beside_the_jobs_that_run(
+    redis: Redis, producer: Producer, simulator: Simulator, settings: Make
+) -> None:
+    """Its numbers change all the while; a call under way is found, and a hold of nobody is told as unsure."""
+    await producer.enqueue(Summarize(text="[[simulate: hang]] A mail."))
+    async with working(settings(budgets=BUDGETS)):
+        await until(lambda: bool(simulator.calls()), timeout_s=10)
+        (name,) = [key async for key in redis.scan_iter(match=keys.budget("global", "*"))]
+        using = asyncio.create_task(_use(redis, name))
+        audit = await audit_money(producer.link)
+        assert (faults(audit), audit.budgets.notes) == ([], [])
+        await redis.hincrby(name, "held", 1)  # type: ignore[misc]
+        audit = await audit_money(producer.link)
+        assert (faults(audit), len(audit.budgets.notes)) == ([], 1)
+        await redis.hincrby(name, "held", -1)  # type: ignore[misc]
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+
+
+async def _use(redis: Redis, name: bytes) -> None:
+    while True:
+        await redis.hincrby(name, "calls", 1)  # type: ignore[misc]

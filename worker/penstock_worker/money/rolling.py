@@ -22,7 +22,7 @@ from penstock_store.scripts import load_script
 log = structlog.get_logger("penstock.worker")
 
 _PACKAGE = "penstock_worker.money"
-_AT_ONCE = 200
+_AT_ONCE = 100
 _DAY_MS = 86_400_000
 
 

@@ -17,7 +17,7 @@ local entries = redis.call("XRANGE", KEY.LEDGER, "(" .. (redis.call("HGET", KEY.
   "COUNT", ARGV[1])
 if #entries == 0 then return 0 end
 local kept_ms = {hour = tonumber(ARGV[2]), day = tonumber(ARGV[3])}
-local sums, budgets = {}, {}
+local sums, spent, uncertain = {}, {}, {}
 
 local function fields_of(flat)
   local fields = {}
@@ -53,7 +53,8 @@ for _, entry in ipairs(entries) do
     sums[name] = window
   end
   for name in string.gmatch(fields.budgets or "", "%S+") do
-    budgets[name] = add_to(budgets[name] or {}, {tally[2], tally[3]})
+    spent[name] = (spent[name] or 0) + tally[2]
+    uncertain[name] = (uncertain[name] or 0) + tally[3]
   end
 end
 
@@ -67,11 +68,13 @@ for name, window in pairs(sums) do
   end
   if redis.call("PTTL", key) < 0 then redis.call("PEXPIRE", key, kept_ms[string.match(name, "^%a+")]) end
 end
-for name, sum in pairs(budgets) do
+for name, amount in pairs(spent) do
   local key = KEY.budget .. name
   if redis.call("EXISTS", key) == 1 then
-    redis.call("HINCRBY", key, "rolled_spent", string.format("%.0f", sum[1]))
-    redis.call("HINCRBY", key, "rolled_uncertain", string.format("%.0f", sum[2]))
+    redis.call("HINCRBY", key, "rolled_spent", string.format("%.0f", amount))
+    if uncertain[name] ~= 0 then
+      redis.call("HINCRBY", key, "rolled_uncertain", string.format("%.0f", uncertain[name]))
+    end
   end
 end
 redis.call("HSETNX", KEY.ROLLED, "first", string.match(entries[1][1], "^%d+"))
