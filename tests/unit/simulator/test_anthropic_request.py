@@ -172,3 +172,15 @@ def test_strict_tools_are_at_most_twenty() -> None:
         _read(tools=tools)
     assert len(_read(tools=tools[:20]).tools) == 20
     assert len(_read(tools=[{**tool, "strict": False} for tool in tools]).tools) == 21
+
+
+def test_a_model_that_thinks_wants_its_thoughts_in_front_of_its_calls() -> None:
+    """Without them the turns are refused; with them, and where it does not think, they are read."""
+    thinks = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "tools": [TOOL]}
+    with pytest.raises(RefusedError, match="Expected `thinking` or `redacted_thinking`, but found `tool_use`"):
+        _read(messages=[HELLO, CALL, RESULT], **thinks)
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    carried = {**CALL, "content": [thought, *CALL["content"]]}
+    assert [message.role for message in _read(messages=[HELLO, carried, RESULT], **thinks).messages][-1] == "tool"
+    assert _read(messages=[HELLO, CALL, RESULT], tools=[TOOL]).forced_tool is None
+    assert _read(messages=[HELLO], tools=[TOOL], tool_choice={"type": "none"}).forced_tool == ""

@@ -121,3 +121,13 @@ def test_a_wrong_script_names_the_rule(rules: Any, message: str) -> None:
     with pytest.raises(FaultSpecError, match=message):
         script.set(rules, 0.0)
     assert _played(script, _ask()) == ["refusal"]
+
+
+def test_a_rule_can_ask_for_tools_by_what_was_told() -> None:
+    """As long as the prompt has so many results of tools; arguments are an object, or any text."""
+    calls = [{"name": "look", "arguments": {"id": 7}}, {"name": "look", "arguments": "{not json"}]
+    script = _script({"match": {"told": 0}, "tool_calls": calls}, {"answer": "done"})
+    told = Ask("w", "m", (Message("user", "x"), Message("tool", "a result")))
+    first, second = (script.plan(ask, PLAIN, None, 0.0) for ask in (_ask(), told))
+    assert [(call.name, call.arguments) for call in first.tool_calls] == [("look", '{"id":7}'), ("look", "{not json")]
+    assert (second.tool_calls, second.answer) == ((), "done")
