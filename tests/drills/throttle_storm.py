@@ -45,10 +45,11 @@ def storm(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_most("calls in the storm: its first wave, and a tenth of the usual", len(throttled), most)
         most = _SLOTS + 0.1 * usual_per_s * down_s
         verdict.at_most("calls in the outage: the same", len(refused), most)
-        verdict.at_most("calls a second at most, of the usual, in 10 s after it", _peak(after) / usual_per_s, 1.1)
-        verdict.at_most("s until the first call after it", round(min(after) / 1000, 1), options.pick(12, 61))
+        verdict.at_most("s until the first call after it", round(after[0] / 1000, 1), options.pick(12, 61))
+        peak = _peak(after) / usual_per_s
+        verdict.at_most("calls a second at most in the 10 s from there, of the usual", round(peak, 2), 1.1)
         if not options.short:  # else all is done before
-            verdict.at_most("s from it to four fifths of the usual", _full_speed_s(after, 0.8 * usual_per_s), 10)
+            verdict.at_most("s from there to four fifths of the usual", _full_speed_s(after, 0.8 * usual_per_s), 10)
         here.check(verdict, ids)
 
 
@@ -67,8 +68,9 @@ def _too_early(calls: list[BilledCall], wait_s: float) -> int:
 
 
 def _peak(after_ms: list[float]) -> float:
-    """The most calls in a second, of the first ten."""
-    return max(sum(at <= other < at + 1000 for other in after_ms) for at in after_ms if at < 10_000)
+    """The most calls in a second, of the ten that begin with the first call."""
+    early = [at for at in after_ms if at < after_ms[0] + 10_000]
+    return max(sum(at <= other < at + 1000 for other in early) for at in early)
 
 
 def _full_speed_s(after_ms: list[float], per_s: float) -> float:
