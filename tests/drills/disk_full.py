@@ -41,6 +41,7 @@ def full(verdict: Verdict, fsync: str, full_s: float) -> None:
     """With ``always`` the server ends when it cannot write; its supervisor starts it again, for as long as it takes."""
     with ExitStack() as stack:
         here = stack.enter_context(stage(_argv, workers=3, disk=_small_disk))
+        here.workers.wait_started(3)
         for child in here.workers.started:
             child.wait_event("worker_started", timeout_s=30)
         with here.redis() as client:
