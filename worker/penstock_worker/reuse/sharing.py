@@ -63,12 +63,13 @@ class Sharing:
         joined = await self._join(attempt, places)
         if joined is not None:
             return joined
-        got: Outcome | None = None
         try:
-            got = await self.run_alone(attempt)
-            return got
-        finally:
-            self._land(attempt, places, got if isinstance(got, Succeeded) else None)
+            outcome = await self.run_alone(attempt)
+        except asyncio.CancelledError:
+            self._land(attempt, places, None)
+            raise
+        await asyncio.wait([self._land(attempt, places, outcome if isinstance(outcome, Succeeded) else None)])
+        return outcome
 
     async def _join(self, attempt: Attempt, places: _Places) -> Outcome | None:
         """The outcome when there is no need to call anybody now; None when there is."""
@@ -89,18 +90,18 @@ class Sharing:
             return None
         return from_json(more[0], "cache" if code == _CACHED else "single_flight")
 
-    def _land(self, attempt: Attempt, places: _Places, got: Succeeded | None) -> None:
-        """Keep the answer and call those who wait for it, ahead of the attempt's own end in the same batch.
+    def _land(self, attempt: Attempt, places: _Places, got: Succeeded | None) -> asyncio.Future[object]:
+        """Keep the answer and call those who wait for it, while the lease is held: before the attempt's own end.
 
         What fails here costs them time, and nobody an answer.
         """
-        if got is None and not places.flight:
-            return
         lease, cache_s = attempt.lease, attempt.route.cache_s or 0
         cache = places.cache if got and got.quality is not Quality.SUSPECT else ""
         answer = to_json(attempt, got) if got else b""
         args: list[Encodable] = [lease.raw_id, lease.token, answer, round(cache_s * 1000), round(FETCH_S * 1000)]
-        self.batcher.call(_LAND, [cache, places.flight], args).add_done_callback(_note_failure)
+        landing = self.batcher.call(_LAND, [cache, places.flight], args)
+        landing.add_done_callback(_note_failure)
+        return landing
 
 
 @dataclass(frozen=True, slots=True)
