@@ -1,4 +1,4 @@
-"""`scripts/drill NAME... [--long] [--json]` runs drills; `--all` runs every one."""
+"""`scripts/drill NAME... [--long] [--json]` runs drills; `--all` every one; `--again` once more what has failed."""
 
 import importlib
 import sys
@@ -15,15 +15,22 @@ def main(argv: list[str]) -> int:
     names = [word for word in argv if not word.startswith("-")]
     options = [word for word in argv if word.startswith("-")]
     if not (names or "--all" in options) or "--help" in options:
-        print("scripts/drill NAME... | --all [--long] [--json]        short versions without --long\n")
+        print("scripts/drill NAME... | --all [--long] [--again] [--json]        short versions without --long\n")
         for name, summary in known.items():
             print(f"  {name:24}  {summary}")
         return 0
     if unknown := [name for name in names if name not in known]:
         print(f"scripts/drill: no drill {unknown[0]!r}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    codes = [int(importlib.import_module(f"tests.drills.{name}").main(options)) for name in names or known]
-    return max(codes, default=0)
+    codes = {name: _run(name, options) for name in names or known}
+    if "--again" in options:
+        failed = [name for name, code in codes.items() if code]
+        codes |= {name: _run(name, options) for name in failed}
+    return max(codes.values(), default=0)
+
+
+def _run(name: str, options: list[str]) -> int:
+    return int(importlib.import_module(f"tests.drills.{name}").main(options))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -47,7 +48,11 @@ def run(name: str, argv: Sequence[str], body: Callable[[Verdict, Options], None]
     """Run one drill and print what it found; 0 when it has passed."""
     options = Options(short="--long" not in argv, as_json="--json" in argv)
     verdict = Verdict(name)
-    body(verdict, options)
+    try:
+        body(verdict, options)
+    except Exception as error:
+        traceback.print_exc()
+        verdict.none_of("errors that kept it from its end", [f"{type(error).__name__}: {error}".split("\n", 1)[0]])
     return verdict.report(as_json=options.as_json)
 
 
