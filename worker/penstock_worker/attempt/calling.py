@@ -81,8 +81,10 @@ class Caller:
         Raises why it was not made: NotCalled, TargetClosed, BudgetSpent.
         """
         while (past := attempt.journal.next_past(attempt.step)) is not None:
-            if past.kind is None and (end := await self._found_again(attempt, target, request, past, on_delta)):
-                return past, end
+            if past.kind in (None, "unknown"):
+                end = await self._found_again(attempt, target, request, past, on_delta)
+                if end is not None:
+                    return past, end
             if past.kind is None:
                 await self._settle_unknown(attempt, past)
             if past.kind != "unknown":
@@ -135,7 +137,10 @@ class Caller:
         past: CallEntry,
         on_delta: Callable[[str, str], None] | None,
     ) -> Answer | CallError | None:
-        """The end of a call that nobody saw, if its provider went on with it; None when nobody can know it."""
+        """The end of a call that nobody saw, if its provider went on with it; None when nobody can know it.
+
+        It may have been settled as unknown meanwhile, when the job was handed back: that is amended then.
+        """
         kept = self._kept_id(attempt, target, past)
         if kept is None or kept.id is None or past.intent["target"] != target.name:
             return None
