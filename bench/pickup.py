@@ -99,8 +99,8 @@ async def _busy(pool: ArqRedis, settings: RedisSettings, kind: str) -> Row:
 
     shares = []
     async with _running(kind, _WORKERS, settings, functions=[func(nap, name="nap")]):
-        for _ in range(_WORKERS * _SLOTS * 5):
-            await pool.enqueue_job("nap")
+        for _ in range(_WORKERS * 5):
+            await asyncio.gather(*(pool.enqueue_job("nap") for _ in range(_SLOTS)))
         counted_from = time.perf_counter() + 5
         while time.perf_counter() < counted_from + 2:
             await asyncio.sleep(0.02)
