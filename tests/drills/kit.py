@@ -1,11 +1,12 @@
 """What every drill of whole workers does: enqueue, wait until nothing is left to do, look at calls and attempts."""
 
 import asyncio
+import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -80,6 +81,27 @@ def enqueue(url: str, count: int, *, keyed: bool = False, **options: Any) -> lis
             return [job.id for job in jobs]
 
     return asyncio.run(go())
+
+
+@contextmanager
+def fed(here: Stage, least: int) -> Iterator[list[str]]:
+    """Keep at least so many jobs open while the block runs, however slow the machine; the ids of all of them."""
+    ids = enqueue(here.server.url, least)
+    done = threading.Event()
+
+    def feed() -> None:
+        with here.redis() as client:
+            while not done.wait(0.05):
+                if int(cast("str", client.hget("penstock:counts", "open"))) < least:
+                    ids.extend(enqueue(here.server.url, least // 2))
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        yield ids
+    finally:
+        done.set()
+        thread.join()
 
 
 def wait_quiet(here: Stage, timeout_s: float) -> float:

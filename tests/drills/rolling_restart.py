@@ -12,7 +12,7 @@ from tests.drills.stage import Stage
 from tests.drills.verdict import Verdict
 from tests.support.wait import wait_until
 
-_SLOTS, _DRAIN_S = 30, 30.0
+_DRAIN_S, _CALM_CALLS = 30.0, 4
 _LIMITS = {"whole_call_s": 25.0}
 
 
@@ -29,20 +29,13 @@ def rolling(verdict: Verdict, rounds: int, call_s: float) -> None:
     """Each worker in turn ends in order and is started anew; two of three go on at full speed."""
     with ExitStack() as stack:
         here = kit.worker_stage(stack, latency=f"{call_s}s", drain_s=_DRAIN_S, limits=_LIMITS)
-        ids = kit.enqueue(here.server.url, 90 + rounds * round(60 + 90 / call_s))
-        here.simulator.until(lambda stats: stats.requests >= 60, timeout_s=60)
-        began = time.time()
-        slowest_s = 0.0
-        for turn in range(3 * rounds):
-            here.simulator.until(lambda stats: stats.in_flight >= 15, timeout_s=60)
-            asked_at, child = time.monotonic(), here.workers.alive[0]
-            child.terminate()
-            child.wait(60)
-            slowest_s = max(slowest_s, time.monotonic() - asked_at)
-            here.workers.wait_started(4 + turn)
-            wait_until(lambda: len(here.workers.alive) == 3)
-            here.workers.started[-1].wait_event("worker_started", 30)
-        ended = time.time()
+        with kit.fed(here, 90) as ids:
+            here.simulator.until(lambda stats: stats.requests >= 60, timeout_s=60)
+            calm = time.time()
+            time.sleep(_CALM_CALLS * call_s)  # what the throughput is without a restart
+            began = time.time()
+            slowest_s = max(_replace_one(here, turn) for turn in range(3 * rounds))
+            ended = time.time()
         kit.wait_quiet(here, 300)
         codes = [end.code for end in here.workers.ends]
         here.workers.stop()
@@ -51,14 +44,31 @@ def rolling(verdict: Verdict, rounds: int, call_s: float) -> None:
         verdict.at_most("rolling: calls beyond one per job", kit.extra_calls(here), 0)
         verdict.at_most("rolling: attempts charged", kit.charged(here, ids), 0)
         verdict.at_most("rolling: s to drain", round(slowest_s, 2), _DRAIN_S)
-        verdict.at_most("rolling: dip of the throughput", round(_dip(here, began, ended, call_s), 2), 0.4)
+        verdict.at_most("rolling: dip of the throughput", round(_dip(here, calm, began, ended), 2), 0.4)
         here.check(verdict, ids)
 
 
-def _dip(here: Stage, began: float, ended: float, call_s: float) -> float:
-    """By how much of what 30 slots do fewer calls ended, from when to when; s since the epoch."""
-    ends = sum(began <= (call.ended_at_ms or 0) / 1000 <= ended for call in here.simulator.calls())
-    return 1 - ends / ((ended - began) * _SLOTS / call_s)
+def _replace_one(here: Stage, turn: int) -> float:
+    """Stop the oldest worker, and wait until another has started in its place; how long it drained, in s."""
+    here.simulator.until(lambda stats: stats.in_flight >= 15, timeout_s=60)
+    asked_at, child = time.monotonic(), here.workers.alive[0]
+    child.terminate()
+    child.wait(60)
+    drained_s = time.monotonic() - asked_at
+    here.workers.wait_started(4 + turn, 60)
+    wait_until(lambda: len(here.workers.alive) == 3, 60)
+    here.workers.started[-1].wait_event("worker_started", 60)
+    return drained_s
+
+
+def _dip(here: Stage, calm: float, began: float, ended: float) -> float:
+    """By how much of what they were from *calm* to *began* calls a second were fewer from then to *ended*.
+
+    The moments are s since the epoch.
+    """
+    ends = [(call.ended_at_ms or 0) / 1000 for call in here.simulator.calls()]
+    before, since = (sum(a <= end < b for end in ends) / (b - a) for a, b in ((calm, began), (began, ended)))
+    return 1 - since / before
 
 
 def killed_while_draining(verdict: Verdict, times: int, lease: dict[str, Any]) -> None:
