@@ -238,8 +238,10 @@ class BudgetMachine(RuleBasedStateMachine):
         job, call_id = data.draw(st.sampled_from(["another", *sorted(self.left)])), f"1.1.{self.made}"
         draw = min(self.left.get(job, 0), amount)
         room = self.model["spent"] + self.model["uncertain"] + self.taken + amount - draw <= 100
+        taken_by_calls = self.model["spent"] + self.model["uncertain"] + sum(held for held, _ in self.held.values())
+        drawn = 0 < amount == draw and taken_by_calls + amount <= 150  # jobs hold nothing of the global budget
         refused = self.scripts.hold(call_id, amount, now_ms=NOON_MS, job=job)
-        assert (refused is None) == (room or 0 < amount == draw)
+        assert (refused is None) == (room or drawn)
         if refused is None:
             self.held[job, call_id] = amount, draw
             if job in self.left:
