@@ -15,7 +15,7 @@ _INTERVAL_S = 0.01
 async def until(predicate: Callable[[], Awaitable[T]], timeout_s: float = ..., *, what: str | None = ...) -> T: ...
 @overload
 async def until(predicate: Callable[[], T], timeout_s: float = ..., *, what: str | None = ...) -> T: ...
-async def until(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, what: str | None = None) -> T:
+async def until(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 30.0, *, what: str | None = None) -> T:
     """Look until *predicate* gives something true, and return that.
 
     It is called at least twice, and once more after *timeout_s*. What it raises comes through at once. Raises
@@ -33,7 +33,7 @@ async def until(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10
         await asyncio.sleep(_INTERVAL_S)
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, *, what: str | None = None) -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = 30.0, *, what: str | None = None) -> T:
     """``until`` for code that is not async."""
     deadline = time.monotonic() + timeout_s
     while True:

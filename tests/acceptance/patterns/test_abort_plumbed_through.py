@@ -22,7 +22,7 @@ async def test_a_cancel_in_mid_stream(
     assert await job.cancel() == "running"
     await simulator.until(lambda stats: stats.disconnects == 1)
     with pytest.raises(JobCancelledError):
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
     (budget,) = [name async for name in redis.scan_iter(keys.budget("global", "day:*"))]
     row = await redis.hgetall(budget)  # type: ignore[misc]
     (entry,) = [fields for _, fields in await redis.xrange(keys.LEDGER)]

@@ -57,7 +57,7 @@ async def test_a_throttled_job_holds_no_slot(producer: Producer, simulator: Simu
     async with working(settings(concurrency=1, routes={"classify": {"targets": [OTHER]}})):
         await until(lambda: simulator.stats().requests == 1)
         second = await producer.enqueue(Classify(text=TEXT, labels=["mills and rivers", "bug"]))
-        assert (await second.result(timeout_s=10)).state == "succeeded"
+        assert (await second.result(timeout_s=30)).state == "succeeded"
         assert (await first.status()).state == "scheduled"
         await first.cancel()
 
@@ -358,9 +358,9 @@ async def test_a_cancel_closes_the_providers_connection(
     async with working(settings()):
         await simulator.until(lambda stats: stats.in_flight == 1)
         assert await job.cancel() == "running"
-        await simulator.until(lambda stats: stats.disconnects == 1, timeout_s=1.0)
+        await simulator.until(lambda stats: stats.disconnects == 1)
         with pytest.raises(JobCancelledError):
-            await job.result(timeout_s=5)
+            await job.result(timeout_s=30)
     assert await told(redis, job.id, "kind") == ["unknown"]
     assert int((await told(redis, job.id, "uncertain_nanousd"))[0]) > 0
 

@@ -190,7 +190,7 @@ async def test_a_newer_version_is_left_alone(
         request = orjson.loads(await redis.get(keys.request(job.id)))
         await redis.set(keys.request(job.id), orjson.dumps({**request, "version": 2, "new_field": 1}))
     async with working(settings()):
-        await sound.result(timeout_s=10)
+        await sound.result(timeout_s=30)
         await until(lambda: _waits(redis, job))
     row = await redis.hgetall(keys.record(job.id))  # type: ignore[misc]
     assert (row[b"attempt"], row[b"calls"]) == (b"0", b"0")

@@ -119,7 +119,7 @@ async def test_a_task_that_no_worker_knows_waits(
     definition._registry.pop("title_of_tests")
     known = await producer.enqueue(Summarize(text="The mill stands by the river."))
     async with working(settings()):
-        await known.result(timeout_s=10)
+        await known.result(timeout_s=30)
         status = await unknown.status()
         assert (status.state, status.attempts) == ("queued", 0)
 

@@ -145,7 +145,7 @@ async def test_a_replay_is_a_new_run_of_the_same_job_with_its_history(
     assert await redis.hget(keys.record(job_id), "target") == b"openai/gpt-4o"  # type: ignore[misc]
     assert await redis.ttl(keys.record(job_id)) == -1
     await worker.succeed(await worker.claim_one())
-    assert (await producer.job(job_id).result(timeout_s=5)).run == 2
+    assert (await producer.job(job_id).result(timeout_s=30)).run == 2
     ((_, entry),) = await redis.xrange(keys.AUDIT)
     assert (entry[b"what"], entry[b"who"], entry[b"count"]) == (b"replay", b"someone@somewhere", b"1")
     assert (entry[b"jobs"], entry[b"target"]) == (job_id.encode(), b"openai/gpt-4o")

@@ -202,7 +202,7 @@ async def test_an_arq_application_runs_on_this_engine(
     await worker.line("hook startup")
     client = ArqRedis.from_url(redis_url)
     job = await client.enqueue_job("double", 21)
-    assert job is not None and await job.result(timeout=10, poll_delay=0.02) == 42
+    assert job is not None and await job.result(timeout=30, poll_delay=0.02) == 42
     await until(lambda: _ticked(redis))
     worker.terminate()
     assert await worker.ended() == 0

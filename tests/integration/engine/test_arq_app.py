@@ -34,7 +34,7 @@ async def test_a_settings_class_runs_on_this_engine(redis_url: str, arq_redis: A
     await worker.main()
     await worker.close()
     assert job is not None
-    assert await job.result(timeout=1, poll_delay=0.02) == 42
+    assert await job.result(timeout=30, poll_delay=0.02) == 42
 
 
 @pytest.mark.parametrize("settings", ["no.such.module.Settings", "collections.NoSuchSettings", "collections.Counter"])

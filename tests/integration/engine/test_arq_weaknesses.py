@@ -100,9 +100,9 @@ async def test_a_stale_worker_cannot_overwrite_a_newer_result(arq_redis: ArqRedi
     await until(lambda: not first.tasks)
     fast.open.set()
     assert job is not None
-    assert await job.result(timeout=5, poll_delay=0.02) == "fast"
+    assert await job.result(timeout=30, poll_delay=0.02) == "fast"
     await until(lambda: not first.held if isinstance(first, Worker) else True)
-    assert await job.result(timeout=5, poll_delay=0.02) == "fast"
+    assert await job.result(timeout=30, poll_delay=0.02) == "fast"
 
 
 async def test_an_old_abort_does_not_kill_a_new_job_with_the_same_id(arq_redis: ArqRedis, start: Start) -> None:
@@ -123,7 +123,7 @@ async def test_an_abort_takes_effect_at_once_not_at_the_next_poll(arq_redis: Arq
     await start(gate.function(), allow_abort_jobs=True, poll_delay=FOREVER_S)
     await soon(gate.started)
     assert job is not None
-    assert await job.abort(timeout=5, poll_delay=0.02)
+    assert await job.abort(timeout=30, poll_delay=0.02)
 
 
 async def test_an_abort_of_a_running_job_does_not_start_it_twice(arq_redis: ArqRedis, start: Start) -> None:
@@ -212,11 +212,11 @@ async def test_an_exception_in_a_hook_does_not_stop_the_worker(arq_redis: ArqRed
     await start(gate.function(), on_job_start=on_job_start)
     assert job is not None
     with pytest.raises(RuntimeError, match="hook"):
-        await job.result(timeout=5, poll_delay=0.02)
+        await job.result(timeout=30, poll_delay=0.02)
     failing = False
     job = await arq_redis.enqueue_job("work")
     assert job is not None
-    assert await job.result(timeout=5, poll_delay=0.02) == "done"
+    assert await job.result(timeout=30, poll_delay=0.02) == "done"
 
 
 @pytest.mark.parametrize("hook", ["on_job_end", "after_job_end"])
@@ -234,7 +234,7 @@ async def test_an_exception_in_a_later_hook_does_not_lose_the_result(
     for _ in range(2):
         job = await arq_redis.enqueue_job("work")
         assert job is not None
-        assert await job.result(timeout=5, poll_delay=0.02) == "done"
+        assert await job.result(timeout=30, poll_delay=0.02) == "done"
 
 
 async def test_a_redis_that_is_away_does_not_end_the_worker(own_redis_server: RedisServer, start: Start) -> None:
@@ -249,10 +249,10 @@ async def test_a_redis_that_is_away_does_not_end_the_worker(own_redis_server: Re
     gate.open.set()
     await until(lambda: worker.jobs_complete == 1)
     own_redis_server.start()
-    assert await job.result(timeout=10, poll_delay=0.02) == "done"
+    assert await job.result(timeout=30, poll_delay=0.02) == "done"
     job = await client.enqueue_job("work")
     assert job is not None
-    assert await job.result(timeout=10, poll_delay=0.02) == "done"
+    assert await job.result(timeout=30, poll_delay=0.02) == "done"
     await client.aclose()
 
 
@@ -359,7 +359,7 @@ async def test_a_freed_slot_is_refilled_at_once_not_at_the_next_poll(arq_redis: 
     for _ in range(5):
         await arq_redis.enqueue_job("work")
     await start(gate.function(), poll_delay=FOREVER_S, max_jobs=1)
-    await until(lambda: gate.runs == 5, 5)
+    await until(lambda: gate.runs == 5, 30)
 
 
 async def test_a_deferred_job_starts_when_it_is_due_not_at_the_next_poll(arq_redis: ArqRedis, start: Start) -> None:
@@ -377,7 +377,7 @@ async def test_running_jobs_do_not_hide_waiting_ones_from_other_workers(arq_redi
     gates = [Gate() for _ in range(3)]
     for gate in gates:
         await start(gate.function(), max_jobs=2, queue_read_limit=2)
-    await until(lambda: [gate.runs for gate in gates] == [2, 2, 2], 5)
+    await until(lambda: [gate.runs for gate in gates] == [2, 2, 2], 30)
 
 
 async def test_round_trips_are_shared_between_jobs(arq_redis: ArqRedis, make_worker: MakeWorker) -> None:
@@ -416,4 +416,4 @@ async def test_an_argument_that_cannot_be_shown_does_not_fail_its_job(
     job = await arq_redis.enqueue_job("work", Unshowable())
     await start(func(work, name="work"))
     assert job is not None
-    assert await job.result(timeout=5, poll_delay=0.02) == "done"
+    assert await job.result(timeout=30, poll_delay=0.02) == "done"

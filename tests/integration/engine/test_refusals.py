@@ -90,7 +90,7 @@ async def test_what_ends_while_writes_are_refused_is_written_later(
     await accept_writes(client, own_redis_server, how)
     for job in jobs:
         assert job is not None
-        assert await job.result(timeout=10, poll_delay=0.02) == "done"
+        assert await job.result(timeout=30, poll_delay=0.02) == "done"
     await until(lambda: not worker.held)
     assert (gate.runs, worker.jobs_refused, worker.jobs_lost) == (2, 0, 0)
     await client.aclose()

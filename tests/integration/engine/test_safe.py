@@ -213,7 +213,7 @@ async def test_a_job_that_died_alone_three_times_is_poison(arq_redis: ArqRedis, 
     await start(gate.function())
     assert job is not None
     with pytest.raises(Exception, match="poison"):
-        await job.result(timeout=5, poll_delay=0.02)
+        await job.result(timeout=30, poll_delay=0.02)
     assert gate.runs == 0
     assert await arq_redis.hexists(keys.DEATHS, "poison") == 0
 
@@ -288,7 +288,7 @@ async def test_a_lost_answer_to_a_finish_loses_no_result(redis_url: str, arq_red
         gate.value = "forty-two"
         gate.open.set()
         assert job is not None
-        assert await job.result(timeout=5, poll_delay=0.02) == "forty-two"
+        assert await job.result(timeout=30, poll_delay=0.02) == "forty-two"
         await until(lambda: not worker.held)
         assert (gate.runs, worker.jobs_refused) == (1, 0)
 
@@ -429,7 +429,7 @@ async def test_corrupt_content_ends_that_job_and_stops_no_other(
     worker = await start(gate.function())
     sound = await arq_redis.enqueue_job("work")
     assert sound is not None
-    assert await sound.result(timeout=5, poll_delay=0.02) == "done"
+    assert await sound.result(timeout=30, poll_delay=0.02) == "done"
     await until(lambda: not worker.held)
     await until(lambda: _is_empty(arq_redis))
 

@@ -107,7 +107,7 @@ async def test_every_hang_has_its_clock(
     async with Provider(script) as provider:
         with pytest.raises(CallError) as caught:
             await client.call(target(provider, **limits), ask(stream=stream))
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
     assert (caught.value.code, caught.value.billed) == expected
     assert caught.value.sent
 
@@ -129,11 +129,11 @@ async def test_cancelling_closes_the_connection(client: HttpModelClient, target:
     """A cancelled call is cancelled, and the provider sees it at once."""
     async with Provider(script) as provider:
         task = asyncio.create_task(client.call(target(provider), ask(stream=True)))
-        await asyncio.wait_for(provider.arrived.wait(), 5)
+        await asyncio.wait_for(provider.arrived.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
 
 
 async def test_an_error_of_the_listener_ends_the_call(client: HttpModelClient, target: Make, ask: Make) -> None:
@@ -145,7 +145,7 @@ async def test_an_error_of_the_listener_ends_the_call(client: HttpModelClient, t
     async with Provider(endless_content) as provider:
         with pytest.raises(LookupError, match="word"):
             await client.call(target(provider), ask(stream=True), on_delta=listener)
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
 
 
 CUTS: dict[str, tuple[bool, list[bytes], tuple[str, str, int]]] = {
@@ -255,7 +255,7 @@ async def test_a_flood_is_cut_at_the_cap(client: HttpModelClient, target: Make, 
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
     assert caught.value.code == "response_too_large"
     assert not caught.value.retry
     assert peak < 16_000_000

@@ -324,7 +324,7 @@ async def test_cancelling_is_seen_by_the_provider(
     began = asyncio.Event()
     place = target(simulator, kind, "hang-middle")
     task = asyncio.create_task(client.call(place, ask(stream=True), on_delta=lambda text: began.set()))
-    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.wait_for(began.wait(), 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -164,11 +164,11 @@ async def test_cancelling_closes_the_connection(client: HttpModelClient, target:
     async with Provider(script) as provider:
         call = client.call(target(provider, kind=kind), ask(stream=True), on_delta=lambda text: began.set())
         task = asyncio.create_task(call)
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,7 +187,7 @@ async def test_a_degenerate_stream_is_stopped(
     async with Provider(script) as provider:
         with pytest.raises(CallError) as caught:
             await client.call(target(provider, kind=kind), ask(stream=True))
-        await asyncio.wait_for(provider.hung_up.wait(), 5)
+        await asyncio.wait_for(provider.hung_up.wait(), 30)
     assert (caught.value.code, caught.value.detail, caught.value.billed) == ("degenerate", shape, "yes")
     assert 400 < caught.value.received_bytes < 4096
     assert not caught.value.trips_breaker

@@ -48,7 +48,7 @@ async def test_all_tasks_over_every_family(redis_url: str, simulator: Simulator,
     async with Producer.connect(redis_url, tenant="acme") as producer:
         jobs = [await producer.enqueue(task, stream=stream) for task in tasks]
         await work_off(settings)
-        results = [await job.result(timeout_s=10) for job in jobs]
+        results = [await job.result(timeout_s=30) for job in jobs]
     charged = sum(call.input_tokens + call.output_tokens for call in simulator.calls())
     assert sum(result.usage.total_tokens or 0 for result in results) == charged
     for result in results:

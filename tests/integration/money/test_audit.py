@@ -112,7 +112,7 @@ async def test_a_call_under_way_is_no_fault_and_holds_what_it_holds(
     """At rest with one call open, what budgets hold is compared, and right."""
     await producer.enqueue(Summarize(text="[[simulate: hang]] A mail."))
     async with working(settings(budgets=BUDGETS)):
-        await until(lambda: bool(simulator.calls()), timeout_s=10)
+        await until(lambda: bool(simulator.calls()), timeout_s=30)
         audit = await audit_money(producer.link)
         assert (faults(audit), audit.budgets.notes, audit.calls.looked_at) == ([], [], 1)
         (name,) = [key async for key in redis.scan_iter(match=keys.budget("global", "*"))]
@@ -127,7 +127,7 @@ async def test_what_a_budget_in_use_holds_is_compared_beside_the_jobs_that_run(
     """Its numbers change all the while; a call under way is found, and a hold of nobody is told as unsure."""
     await producer.enqueue(Summarize(text="[[simulate: hang]] A mail."))
     async with working(settings(budgets=BUDGETS)):
-        await until(lambda: bool(simulator.calls()), timeout_s=10)
+        await until(lambda: bool(simulator.calls()), timeout_s=30)
         (name,) = [key async for key in redis.scan_iter(match=keys.budget("global", "*"))]
         using = asyncio.create_task(_use(redis, name))
         audit = await audit_money(producer.link)

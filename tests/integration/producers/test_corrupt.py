@@ -21,7 +21,7 @@ async def _listen(job: JobHandle[Any]) -> None:
 READS: list[Callable[[JobHandle[Any]], Awaitable[Any]]] = [
     JobHandle.status,
     JobHandle.request,
-    lambda job: job.result(timeout_s=5),
+    lambda job: job.result(timeout_s=30),
     _listen,
     JobHandle.cancel,
 ]
@@ -141,4 +141,4 @@ async def test_another_job_is_not_touched_by_it(producer: Producer, redis: Redis
     for lease in await worker.claim(2):
         if lease.job_id == good.id:
             await worker.succeed(lease)
-    assert (await good.result(timeout_s=5)).state == "succeeded"
+    assert (await good.result(timeout_s=30)).state == "succeeded"

@@ -25,7 +25,7 @@ async def _listen_behind(job: JobHandle[Any]) -> None:
 ASKS: dict[str, Callable[[JobHandle[Any]], Awaitable[Any]]] = {
     "status": JobHandle.status,
     "request": JobHandle.request,
-    "result": lambda job: job.result(timeout_s=5),
+    "result": lambda job: job.result(timeout_s=30),
     "result, one look": lambda job: job.result(timeout_s=0),
     "events": _listen,
     "events behind an id": _listen_behind,

@@ -85,7 +85,7 @@ def test_a_job_from_enqueue_to_its_result(redis_url: str) -> None:
         with pytest.raises(ResultTimeoutError):
             job.result(timeout_s=0)
         finish_one(redis_url, {"summary": "Short."})
-        assert job.result(timeout_s=10).output.summary == "Short."
+        assert job.result(timeout_s=30).output.summary == "Short."
         assert producer.run(Summarize(text="A"), idempotency_key="k", lane="interactive").output.summary == "Short."
         assert producer.job(job.id).result().output.summary == "Short."
         events = list(job.events())

@@ -123,7 +123,7 @@ async def test_an_answer_is_kept_for_equal_requests(
     await work_off(settings(route=KEEPS))
     second = await producer.enqueue(ASKED)
     await work_off(settings(route=KEEPS))
-    paid, got = await first.result(timeout_s=5), await second.result(timeout_s=5)
+    paid, got = await first.result(timeout_s=30), await second.result(timeout_s=30)
     assert len(simulator.calls()) == 1
     assert got.output == paid.output and got.cost_nanousd == 0 and got.calls == 0 and got.usage.total_tokens is None
     assert got.cache_hit and got.reused and got.reused.kind == "cache" and got.reused.job_id == first.id
@@ -139,7 +139,7 @@ async def test_another_tenant_misses(producer: Producer, simulator: Simulator, s
         await work_off(settings(route=KEEPS))
         job = await other.enqueue(ASKED)
         await work_off(settings(route=KEEPS))
-        assert not (await job.result(timeout_s=5)).cache_hit
+        assert not (await job.result(timeout_s=30)).cache_hit
     assert len(simulator.calls()) == 2
 
 
@@ -150,8 +150,8 @@ async def test_a_degraded_answer_is_not_kept(producer: Producer, simulator: Simu
     await work_off(settings(route={**KEEPS, **FLIES}))
     real = await producer.enqueue(ASKED)
     await work_off(settings(route={**KEEPS, **FLIES}))
-    assert (await degraded.result(timeout_s=5)).state == "degraded"
-    assert (await real.result(timeout_s=5)).quality is Quality.OK
+    assert (await degraded.result(timeout_s=30)).state == "degraded"
+    assert (await real.result(timeout_s=30)).quality is Quality.OK
     assert len(simulator.calls()) == 2
 
 
@@ -165,7 +165,7 @@ async def test_what_cannot_be_read_is_as_if_it_were_not_there(
     await redis.set(kept, b"\x80\x04junk")
     job = await producer.enqueue(ASKED)
     await work_off(settings(route=KEEPS))
-    assert not (await job.result(timeout_s=5)).cache_hit
+    assert not (await job.result(timeout_s=30)).cache_hit
     assert (await redis.get(kept)).startswith(b"{")
 
 

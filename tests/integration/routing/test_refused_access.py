@@ -83,7 +83,7 @@ async def test_a_policy_may_have_jobs_fail_instead(
         for number in range(2):
             job = await producer.enqueue(ask(f"mail {number}"), on_failure="dead_letter")
             with pytest.raises(JobDeadError) as dead:
-                await job.result(timeout_s=15)
+                await job.result(timeout_s=30)
             reasons.append(dead.value.reason)
     assert reasons == ["auth_failed", "account_closed"]
     assert len(simulator.calls()) == 1

@@ -180,9 +180,9 @@ async def test_a_job_whose_deadline_is_before_the_reopening_does_not_wait(
     async with working(settings_of(redis_url, simulator)):
         degraded = await producer.enqueue(asks(1)[0], deadline_s=60)
         dead = await producer.enqueue(asks(2)[1], deadline_s=60, on_failure="dead_letter")
-        result = await degraded.result(timeout_s=10)
+        result = await degraded.result(timeout_s=30)
         with pytest.raises(JobDeadError) as caught:
-            await dead.result(timeout_s=10)
+            await dead.result(timeout_s=30)
     assert result.state == "degraded"
     assert result.failure is not None
     assert (result.failure.code, result.failure.last_error) == ("deadline_exceeded", "breaker_open")

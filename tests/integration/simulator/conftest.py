@@ -48,5 +48,5 @@ async def simulator() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
     """A client of it; nothing of the environment is used."""
-    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=30) as client:
         yield client

@@ -38,7 +38,7 @@ KEYS: dict[str, tuple[dict[str, str], int, int]] = {
 async def _running(**settings: Any) -> AsyncIterator[tuple[Simulator, httpx.AsyncClient]]:
     async with (
         Simulator(**settings) as simulator,
-        httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=10) as client,
+        httpx.AsyncClient(base_url=simulator.url, trust_env=False, timeout=30) as client,
     ):
         yield simulator, client
 
