@@ -7,6 +7,7 @@
 3. Who waits arms first and looks for work after that, so no change falls between.
 
 ``Waker`` does that, ``Idle`` is the sleep: until a slot is free, a watched key changes, a job is due, or a poll is.
+``Aborts`` watches the set of jobs whose abort was asked for in the same way.
 Where tracking is refused (an ACL, a proxy) or a connection is lost, the worker falls back to polling until the
 connections are there again.
 """
@@ -178,8 +179,10 @@ class Idle:
 
 
 class Aborts:
-    """Cancels the jobs among *held* whose abort was asked for, within milliseconds, and tidies what was asked of jobs
-    long gone, and counted of them. *batcher* gives the one in use."""
+    """Cancels the jobs among *held* whose abort was asked for, within milliseconds.
+
+    Tidies, too, what was asked and counted of jobs long gone. *batcher* gives the one in use.
+    """
 
     def __init__(self, held: Mapping[str, Lease], idle: Idle, batcher: Callable[[], Batcher]) -> None:
         self._held = held
