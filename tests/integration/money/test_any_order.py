@@ -189,9 +189,9 @@ class Machine(RuleBasedStateMachine):
         del self.leases[lease.job_id]
         if how != "give back":
             del self.jobs[lease.job_id]
-            for call in self.calls:
-                if call.lease.job_id == lease.job_id and call.kind is None:
-                    call.told("unknown", 0, call.held)
+        for call in self.calls:  # who leaves the job settles what nobody has told the end of
+            if call.lease.job_id == lease.job_id and call.kind is None:
+                call.told("unknown", 0, call.held)
 
     async def _leave(self, lease: Lease, how: str) -> None:
         store = self.worker.store
