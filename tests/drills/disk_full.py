@@ -48,7 +48,7 @@ def full(verdict: Verdict, fsync: str, full_s: float) -> None:
             client.config_set("appendfsync", fsync)
         deaths = stack.enter_context(_kept_alive(here.server, fsync))
         ids = kit.enqueue(here.server.url, 100)
-        here.simulator.until(lambda stats: stats.in_flight >= 25)
+        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
         _fill(here)
         accepted, refused_s, key = asyncio.run(_until_refused(here.server.url))
         calls = here.simulator.stats().requests
@@ -56,7 +56,7 @@ def full(verdict: Verdict, fsync: str, full_s: float) -> None:
         begun = here.simulator.stats().requests - calls
         (here.folder / "redis" / _FILLER).unlink()
         room_at = time.monotonic()
-        here.simulator.until(lambda stats: stats.requests > calls + begun, timeout_s=30)
+        here.simulator.until(lambda stats: stats.requests > calls + begun, timeout_s=60)
         resumed_s = time.monotonic() - room_at
         accepted.append(asyncio.run(_again(here.server.url, key)))
         kit.wait_quiet(here, 120)

@@ -21,7 +21,7 @@ def storm(verdict: Verdict, options: kit.Options) -> None:
         here = kit.worker_stage(stack, **options.lease)
         watch = stack.enter_context(LeaseWatch(here.server.url, options.lease["lease_s"]))
         ids = kit.enqueue(here.server.url, jobs)
-        here.simulator.until(lambda stats: stats.in_flight > 10)
+        here.simulator.until(lambda stats: stats.in_flight > 10, timeout_s=60)
         kills = round(last_s / every_s)
         for _ in range(kills):
             here.workers.kill_random(rng)

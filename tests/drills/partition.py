@@ -31,7 +31,7 @@ def short_silence(verdict: Verdict, times: int) -> None:
         here = kit.worker_stage(stack, latency="uniform:500ms..2500ms")
         ids = kit.enqueue(here.server.url, 60 * times)
         for turn in range(times):
-            here.simulator.until(lambda stats: stats.in_flight >= 15, timeout_s=30)
+            here.simulator.until(lambda stats: stats.in_flight >= 15, timeout_s=60)
             here.proxy.freeze()
             time.sleep(3.0)  # the length of the silence
             here.proxy.pass_through()
@@ -56,7 +56,7 @@ def long_silence(verdict: Verdict, silent_s: float, lease: dict[str, Any]) -> No
     with ExitStack() as stack:
         here = kit.worker_stage(stack, **lease)
         ids = kit.enqueue(here.server.url, 90)
-        here.simulator.until(lambda stats: stats.in_flight >= 25)
+        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
         here.proxy.freeze()
         frozen_at_ms = time.time() * 1000
         time.sleep(silent_s)

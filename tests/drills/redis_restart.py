@@ -29,13 +29,13 @@ def soon(verdict: Verdict, jobs: int, away_s: float) -> None:
     with ExitStack() as stack:
         here = kit.worker_stage(stack)
         ids = kit.enqueue(here.server.url, jobs)
-        here.simulator.until(lambda stats: stats.in_flight >= 25)
+        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
         here.server.kill()
         refused_s = _refused_after_s(here.server.url)
         time.sleep(max(0.0, away_s - refused_s))  # how long Redis is away is the drill's own choice
         here.server.start()
         back_at = time.monotonic()
-        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=30)
+        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
         full_s = time.monotonic() - back_at
         kit.wait_quiet(here, 120)
         here.workers.stop()
@@ -53,7 +53,7 @@ def late(verdict: Verdict, jobs: int, away_s: float, lease: dict[str, Any]) -> N
     with ExitStack() as stack:
         here = kit.worker_stage(stack, **lease)
         ids = kit.enqueue(here.server.url, jobs)
-        here.simulator.until(lambda stats: stats.in_flight >= 25)
+        here.simulator.until(lambda stats: stats.in_flight >= 25, timeout_s=60)
         cut_at = time.time()
         here.server.kill()
         time.sleep(away_s)  # as long as it is away

@@ -27,7 +27,7 @@ def flush(verdict: Verdict, options: kit.Options) -> None:
             ids, flushed_s = _timed(here, jobs)
         errors = _errors(here)
         last = kit.enqueue(here.server.url, 60)
-        here.simulator.until(lambda stats: stats.in_flight >= 20)
+        here.simulator.until(lambda stats: stats.in_flight >= 20, timeout_s=60)
         here.server.restart()  # a new process knows no script either
         kit.wait_quiet(here, 60)
         here.workers.stop()
