@@ -47,7 +47,7 @@ async def test_no_request_leaves_without_a_cap(
     base = simulator.base_url if kind.startswith("openai") else simulator.url
     provider = {"kind": kind, "base_url": base, "allow_private": True}
     settings = load_settings(
-        redis={"url": redis_url},
+        redis={"url": redis_url, "allow_volatile": True},
         providers={"p": provider},
         routes={"default": {"targets": ["p/gpt-4o-mini"], "max_output_tokens": 321, "unknown_price": "allow"}},
     )
