@@ -5,7 +5,8 @@ the file, then in :mod:`penstock_store`'s own ``lua`` folder, and each is pasted
 
 One include is made here, from the one module that knows key names: ``-- include: keys`` gives a table ``KEY``
 with what stands before the variable parts of each key (``KEY.arq_retry .. job_id``) and with each fixed key
-(``KEY.PAUSED``); a script has one such table, of the keys that it names, since Redis makes it anew at every call. A line ``#!lua flags=...`` of a file comes first in the script, as Redis wants it.
+(``KEY.PAUSED``); a script has one such table, of the keys that it names, since Redis makes it anew at every call. A
+line ``#!lua flags=...`` of a file comes first in the script, as Redis wants it.
 """
 
 from __future__ import annotations

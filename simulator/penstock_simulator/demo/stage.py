@@ -90,12 +90,13 @@ def _settings(redis_url: str, lanes: Mapping[str, int], target: str, model: Mode
     provider, _, _ = model.target.partition("/")
     offline = {"base_url": f"http://127.0.0.1:{free_port()}/v1", "allow_private": True}
     providers: dict[str, Mapping[str, object]] = {provider: model.provider, "offline": offline}
+    asked = {"max_output_tokens": 1000, "unknown_price": "allow"}  # the price of a model of one's own
     return {
         "redis": {"url": redis_url, "allow_volatile": True},
         "worker": {"concurrency": 20, "lanes": lanes},
         "providers": {name: {"kind": "openai", **made} for name, made in providers.items()},
         "routes": {
-            "default": {"targets": [target], "max_output_tokens": 1000},
-            "extract": {"targets": [model.target], "max_output_tokens": 1000},
+            "default": {"targets": [target], **asked},
+            "extract": {"targets": [model.target], **asked},
         },
     }
