@@ -25,7 +25,9 @@ def backlog(verdict: Verdict, options: kit.Options) -> None:
         again = asyncio.run(_enqueue(here.server.url, jobs, day_s))
         with here.redis() as client:
             due = client.zcard("penstock:q:standard:drill")
-            mortal = [key for key in client.scan_iter(count=1000) if client.ttl(key) != -1]
+            mortal = [
+                key for key in client.scan_iter(count=1000) if client.ttl(key) != -1 and not key.endswith(":arrivals")
+            ]
         worker = stack.enter_context(ChildProcess(worker_argv(here.folder / "penstock.toml")))
         took_s = kit.wait_quiet(here, 60)
         with here.redis() as client:

@@ -14,7 +14,7 @@ from penstock_worker.llm.client import FAMILIES, check_target
 from penstock_worker.llm.port import CallLimits, SchemaMode, Target
 from penstock_worker.llm.proxies import proxy_for
 from penstock_worker.llm.secrets import SecretRef
-from penstock_worker.route_making import make_route, window_of
+from penstock_worker.routing.configured import make_route, window_of
 from penstock_worker.routing.policy import BreakerPolicy, Policy, TargetLimits
 from penstock_worker.routing.routes import DEFAULT, Routes
 from penstock_worker.settings import ProviderSection, Settings

@@ -119,8 +119,8 @@ def _supervise(asked: _Asked, processes: int) -> int:
     """Run so many processes until a signal, or until all are done; the worst of their exit codes."""
     import structlog
 
-    from penstock_worker.supervisor import Supervisor
     from penstock_worker.logs import configure_logs
+    from penstock_worker.supervisor import Supervisor
 
     configure_logs()
     log = structlog.get_logger("penstock.worker")

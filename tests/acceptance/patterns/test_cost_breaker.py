@@ -13,7 +13,7 @@ from penstock.budgets import Budgets
 from penstock_schemas import keys
 from penstock_simulator.simulator import Simulator
 from penstock_worker.settings import Settings
-from penstock_worker.settings_money import WatchSection
+from penstock_worker.settings.money import WatchSection
 from tests.support.alerts import alerts
 from tests.support.wait import until
 from tests.support.workers import worker_settings, working

@@ -15,7 +15,7 @@ from penstock_worker.money.usage import token_bound
 from penstock_worker.money.watch import Watch
 from penstock_worker.routing.routes import Route, Routes
 from penstock_worker.settings import Settings
-from penstock_worker.settings_money import BudgetSection
+from penstock_worker.settings.money import BudgetSection
 from penstock_worker.tasks.definition import Task
 
 _MB = 1_000_000

@@ -15,9 +15,9 @@ from pydantic_settings import SettingsConfigDict
 from penstock_schemas.jobs import Name
 from penstock_schemas.limits import MAX_OUTPUT_TOKENS
 from penstock_store.settings import Section, SharedSettings, config_file, read_settings
-from penstock_worker.settings_chunks import RouteChunks
-from penstock_worker.settings_money import BudgetSection, PriceSection, WatchSection
-from penstock_worker.settings_routes import RouteTerms
+from penstock_worker.settings.chunks import RouteChunks
+from penstock_worker.settings.money import BudgetSection, PriceSection, WatchSection
+from penstock_worker.settings.routes import RouteTerms
 
 __all__ = ["Settings", "config_file", "health_port", "load_settings"]
 

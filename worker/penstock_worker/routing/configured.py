@@ -17,7 +17,7 @@ from penstock_worker.routing.experiment import Arm, Experiment, arm_label
 from penstock_worker.routing.routes import Entry, Route
 from penstock_worker.routing.windows import known_window
 from penstock_worker.settings import ProviderSection, RouteSection
-from penstock_worker.settings_routes import CascadeSection, WhenSection
+from penstock_worker.settings.routes import CascadeSection, WhenSection
 from penstock_worker.tasks.definition import Task, tasks
 
 
