@@ -17,7 +17,7 @@ from arq.worker import Retry, func
 
 from penstock_schemas import keys
 from penstock_store.server import RedisServer
-from penstock_worker.engine import Worker
+from penstock_worker.engine import Worker, wake
 from tests.integration.engine.conftest import MakeWorker
 from tests.support.processes import Processes
 from tests.support.wait import until
@@ -113,6 +113,26 @@ async def test_an_old_abort_does_not_kill_a_new_job_with_the_same_id(arq_redis: 
     await start(gate.function(), queue_name="other", allow_abort_jobs=True)
     await asyncio.sleep(0.01)  # the next millisecond, so that the abort is older
     await arq_redis.enqueue_job("work", _job_id="reused", _queue_name="other")
+    await soon(gate.started)
+
+
+async def test_who_has_long_been_idle_is_woken_all_the_same(
+    arq_redis: ArqRedis, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch outlives a silence: it asks the server whether it is still there, and it is."""
+    monkeypatch.setattr(wake, "_QUIET_S", 0.05)
+    listens = asyncio.Event()
+    heard = wake.Waker._deliver
+
+    async def deliver(self: wake.Waker, listener: Any) -> None:
+        asyncio.get_running_loop().call_later(1.0, listens.set)
+        await heard(self, listener)
+        raise AssertionError("it ends only when it is cancelled")
+
+    monkeypatch.setattr(wake.Waker, "_deliver", deliver)
+    await start((gate := Gate()).function(), poll_delay=FOREVER_S)
+    await soon(listens)
+    await arq_redis.enqueue_job("work")
     await soon(gate.started)
 
 

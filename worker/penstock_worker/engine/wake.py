@@ -23,7 +23,6 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from penstock_schemas import keys
 from penstock_store.batcher import Batcher
@@ -95,6 +94,8 @@ class Waker:
                 wait_s = _REFUSED_AGAIN_S
             except (RedisError, OSError, TimeoutError) as error:
                 logger.info("lost the connection that watches keys: %s", error, extra=about("watch_lost"))
+            except Exception:
+                logger.exception("the watch on keys failed, polling meanwhile", extra=about("watch_failed"))
             finally:
                 self._reader = None
                 self._changed(None)
@@ -112,11 +113,10 @@ class Waker:
     async def _deliver(self, listener: AbstractConnection) -> None:
         quiet = False
         while True:
-            try:
-                message = await listener.read_response(timeout=_QUIET_S, disconnect_on_error=False)
-            except (TimeoutError, RedisTimeoutError):
+            message = await listener.read_response(timeout=_QUIET_S, disconnect_on_error=False)
+            if message is None:  # so redis-py says that the time is over
                 if quiet:
-                    raise
+                    raise TimeoutError
                 quiet = True
                 await listener.send_command("PING")
                 continue
