@@ -133,6 +133,7 @@ class JobMachine(RuleBasedStateMachine):
                 known = job.id if key is not None else None
                 state = "scheduled" if later else "queued"
                 self.jobs[job.id] = Job(f"{text} {later}", key, state, due=not later)
+                self._look_at_refused()
             assert self.jobs[job.id].text == f"{text} {later}"
 
     @rule(data=st.data(), repeat=st.booleans())
@@ -140,7 +141,7 @@ class JobMachine(RuleBasedStateMachine):
         """A waiting job ends; the worker of a running one is told; one that is over stays as it is."""
         if not self.jobs:
             return
-        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        job_id = data.draw(st.sampled_from(list(self.jobs)))
         job = self.jobs[job_id]
         for _ in range(2 if repeat else 1):
             assert self.do(self.producer.cancel(job_id)).value == job.state
@@ -154,7 +155,7 @@ class JobMachine(RuleBasedStateMachine):
         """A dead letter is queued as its next run, once; whatever else is refused."""
         if not self.jobs:
             return
-        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        job_id = data.draw(st.sampled_from(list(self.jobs)))
         job = self.jobs[job_id]
         for _ in range(2 if repeat else 1):
             (outcome,) = self.do(_replayed(self.producer, job_id))
@@ -163,6 +164,7 @@ class JobMachine(RuleBasedStateMachine):
                 continue
             assert outcome.run == job.run + 1
             job.state, job.run, job.attempt, job.cancel, job.due = "queued", job.run + 1, 0, False, True
+            self._look_at_refused()
 
     # Workers.
 
@@ -265,6 +267,7 @@ class JobMachine(RuleBasedStateMachine):
                 job.state = "scheduled" if later else "queued"
                 job.attempt -= not charged
                 job.holder, job.lease_runs, job.due = None, False, not later
+                self._look_at_refused()
             if repeat:
                 assert self.do(give_back(self.worker, lease, **options))
 
@@ -281,11 +284,11 @@ class JobMachine(RuleBasedStateMachine):
         self._run_out(set(self.jobs))
 
     def _run_out(self, ids: set[str]) -> None:
-        for job_id in ids & self.jobs.keys():
+        for job_id in [each for each in self.jobs if each in ids]:
             job = self.jobs[job_id]
             if job.lease_runs:
                 self.client.pexpire(keys.arq_in_progress(job_id), GRACE_MS)
-                self.client.zadd(keys.running(keys.queue("standard", "acme")), {job_id: 1}, xx=True)
+                self.client.zadd(keys.running(keys.queue("standard", "acme")), {job_id: self._place(job_id)}, xx=True)
                 job.lease_runs = False
                 self._comes_due(job_id)
 
@@ -297,8 +300,12 @@ class JobMachine(RuleBasedStateMachine):
                 job.due = True
                 self._comes_due(job_id)
 
+    def _place(self, job_id: str) -> int:
+        """In the order of their making, whatever their ids, so that a run can be repeated."""
+        return 1 + list(self.jobs).index(job_id)
+
     def _comes_due(self, job_id: str) -> None:
-        self.client.zadd(keys.queue("standard", "acme"), {job_id: 1}, xx=True)
+        self.client.zadd(keys.queue("standard", "acme"), {job_id: self._place(job_id)}, xx=True)
         self.client.zadd(keys.wait("standard"), {"acme": 0}, xx=True)
 
     @rule()
