@@ -93,7 +93,7 @@ def _settings(redis_url: str, lanes: Mapping[str, int], target: str, model: Mode
     asked = {"max_output_tokens": 1000, "unknown_price": "allow"}  # the price of a model of one's own
     return {
         "redis": {"url": redis_url, "allow_volatile": True},
-        "worker": {"concurrency": 20, "lanes": lanes},
+        "worker": {"concurrency": 20, "lanes": lanes, "breaker": {"access_refused": "fail"}},
         "providers": {name: {"kind": "openai", **made} for name, made in providers.items()},
         "routes": {
             "default": {"targets": [target], **asked},
