@@ -139,3 +139,15 @@ async def _value(redis: Redis, name: bytes) -> object:
         b"string": ("GET", name),
     }
     return await redis.execute_command(*reads[await redis.type(name)])  # type: ignore[no-untyped-call]
+
+
+async def lapse(redis: Any, lease: Lease) -> None:
+    """Let the lease run out now, as time does: its job is claimed next, and who held it is suspected of nothing."""
+    async with redis.pipeline(transaction=True) as one_moment:
+        one_moment.pexpire(keys.arq_in_progress(lease.job_id), 60_000)  # all that is left of it is the grace
+        one_moment.zadd(lease.queue, {lease.job_id: 1})
+        one_moment.zadd(
+            keys.wait(lease.lane), {lease.tenant: 1}, xx=True, lt=True
+        )  # nobody waits beyond the end of a lease
+        one_moment.delete(keys.DEATHS)
+        await one_moment.execute()

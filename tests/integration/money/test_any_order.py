@@ -24,7 +24,7 @@ from penstock_schemas.results import JobFailure, usd
 from penstock_worker.attempt.store import Intended
 from penstock_worker.engine.lease import Lease
 from penstock_worker.money.budgets import BudgetSpent, Hold
-from tests.support.jobs import HandWorker
+from tests.support.jobs import HandWorker, lapse
 
 LIMITS = {
     "tenant:acme": Budget({"month": Limit(nanousd=100)}, "refuse"),
@@ -174,12 +174,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def kill(self, data: st.DataObject) -> None:
         """A worker is gone: its lease runs out, and the job can be claimed again."""
-        self.do(self._expire(self.leases.pop(self._draw(data).job_id)))
-
-    async def _expire(self, lease: Lease) -> None:
-        await self.redis.pexpire(keys.arq_in_progress(lease.job_id), 60_000)
-        await self.redis.zadd(lease.queue, {lease.job_id: 1})
-        await self.redis.delete(keys.DEATHS)  # it is the budgets that are looked at, not who is suspected
+        self.do(lapse(self.redis, self.leases.pop(self._draw(data).job_id)))
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), how=st.sampled_from(["finish", "give back", "cancel", "bury"]))
