@@ -272,11 +272,12 @@ async def test_a_tenants_own_cap_holds_for_it_alone(
     config.write_text(config.read_text() + "[worker.tenants.default]\nweight = 2.0\ncap = 2\n")  # noqa: ASYNC240
     simulator.script(["delay seconds=2"])
     await producer.enqueue_many([Summarize(text=f"Text {n}.") for n in range(5)])
-    start(processes, config)
+    child = start(processes, config)
     await simulator.until(lambda stats: stats.in_flight == 2)
     await other.enqueue_many([Summarize(text=f"Other {n}.") for n in range(3)])
     await simulator.until(lambda stats: stats.in_flight == 5)
     assert await redis.zcard(keys.running(keys.queue("standard", "default"))) == 2
+    child.kill()  # rather than wait for what it would finish
 
 
 def test_a_tenant_that_cannot_be_is_refused(config: Path, processes: Processes) -> None:
