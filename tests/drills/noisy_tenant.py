@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def noise(verdict: Verdict, options: kit.Options) -> None:
-    flood, small, every_s = options.pick((1_500, 15, 0.2), (10_000, 60, 1.0))
+    flood, small, every_s = options.pick((800, 15, 0.2), (10_000, 60, 1.0))
     with ExitStack() as stack:
         here = kit.worker_stage(stack, latency="300ms")
         alone = asyncio.run(_trickle(here.server.url, small, every_s))

@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
 def partitions(verdict: Verdict, options: kit.Options) -> None:
     short_silence(verdict, options.pick(1, 20))
     long_silence(verdict, options.pick(6.0, 30.0), options.lease)
-    times, silent_s = options.pick((1, 7.0), (10, 30.0))
+    times, silent_s = options.pick((1, 6.0), (10, 30.0))
     isolated(verdict, times, silent_s, options.lease)
 
 
@@ -40,7 +40,8 @@ def short_silence(verdict: Verdict, times: int) -> None:
             victim.pause()
             time.sleep(3.0)
             victim.resume()
-            time.sleep(kit.HEARTBEAT_S)
+            if turn + 1 < times:
+                time.sleep(kit.HEARTBEAT_S)
         kit.wait_quiet(here, 120)
         here.workers.stop()
         verdict.exactly("short: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
