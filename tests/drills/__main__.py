@@ -1,4 +1,7 @@
-"""`scripts/drill NAME... [--long] [--json]` runs drills; `--all` every one; `--again` once more what has failed."""
+"""`scripts/drill NAME... [--long] [--json]` runs drills; `--all` every one; `--again` once more what has failed.
+
+With `--busy` what broke of the figures of speed is told as slow, and fails nothing: for a machine that is shared.
+"""
 
 import importlib
 import sys
@@ -15,7 +18,9 @@ def main(argv: list[str]) -> int:
     names = [word for word in argv if not word.startswith("-")]
     options = [word for word in argv if word.startswith("-")]
     if not (names or "--all" in options) or "--help" in options:
-        print("scripts/drill NAME... | --all [--long] [--again] [--json]        short versions without --long\n")
+        print(
+            "scripts/drill NAME... | --all [--long] [--again] [--busy] [--json]        short versions without --long\n"
+        )
         for name, summary in known.items():
             print(f"  {name:24}  {summary}")
         return 0

@@ -63,9 +63,9 @@ def full(verdict: Verdict, fsync: str, full_s: float) -> None:
         here.workers.stop()
         ids += accepted
         verdict.exactly(f"{fsync}: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
-        verdict.at_most(f"{fsync}: s that a refusal took", round(refused_s, 2), 1.0)
+        verdict.at_most(f"{fsync}: s that a refusal took", round(refused_s, 2), 1.0, speed=True)
         verdict.exactly(f"{fsync}: calls begun while writes were refused", begun, 0)
-        verdict.at_most(f"{fsync}: s from room to the next call", round(resumed_s, 2), 5.0)
+        verdict.at_most(f"{fsync}: s from room to the next call", round(resumed_s, 2), 5.0, speed=True)
         verdict.exactly(f"{fsync}: workers that ended", len(here.workers.ends), 0)
         most = 30 if full_s > kit.LEASE_S - 1 else 0  # of calls whose leases ran out meanwhile, those open then
         verdict.at_most(f"{fsync}: calls beyond one per job", kit.extra_calls(here), most)

@@ -37,10 +37,12 @@ def flood(verdict: Verdict, options: kit.Options) -> None:
         asyncio.run(_pause("resume", here.server.url))
         here.workers.stop()
         verdict.at_least("jobs accepted", waiting, 1000)
-        verdict.at_most("ms until a job was refused as queue_full", round(refused_ms, 1), 50)
+        verdict.at_most("ms until a job was refused as queue_full", round(refused_ms, 1), 50, speed=True)
         verdict.at_most("used memory at most, of the limit", round(peak[0] / most_bytes, 3), 0.85)
         verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], waiting)
-        verdict.at_least("rate while full, of that after", round(rest_s / first_s, 2), options.pick(0.5, 0.9))
+        verdict.at_least(
+            "rate while full, of that after", round(rest_s / first_s, 2), options.pick(0.5, 0.9), speed=True
+        )
         verdict.exactly("workers that ended", len(here.workers.ends), 0)
         here.check(verdict, ids)
 

@@ -35,7 +35,7 @@ def storm(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_most("attempts charged for deaths", kit.charged(here, ids), 0)
         lease_s = options.lease["lease_s"]
         once, again = watch.latest_restarts_s(ids)
-        verdict.at_most("s from a kill to the restart of its jobs", round(once, 2), lease_s + kit.SLACK_S)
-        verdict.at_most("s to that of jobs that died twice in a row, which run alone", round(again, 2), 60)
-        verdict.at_most("s from the last kill to the last end", round(took_s, 1), 120)
+        verdict.at_most("s from a kill to the restart of its jobs", round(once, 2), lease_s + kit.SLACK_S, speed=True)
+        verdict.at_most("s to that of jobs that died twice in a row, which run alone", round(again, 2), 60, speed=True)
+        verdict.at_most("s from the last kill to the last end", round(took_s, 1), 120, speed=True)
         here.check(verdict, ids)

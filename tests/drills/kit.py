@@ -54,7 +54,7 @@ def run(name: str, argv: Sequence[str], body: Callable[[Verdict, Options], None]
     except Exception as error:
         traceback.print_exc()
         verdict.none_of("errors that kept it from its end", [f"{type(error).__name__}: {error}".split("\n", 1)[0]])
-    return verdict.report(as_json=options.as_json)
+    return verdict.report(as_json=options.as_json, busy="--busy" in argv)
 
 
 def worker_stage(stack: ExitStack, *, latency: str = "uniform:500ms..1500ms", count: int = 3, **options: Any) -> Stage:

@@ -38,8 +38,8 @@ def noise(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_least("jobs of the flood that still waited at the end", left, _SLOTS)
         verdict.at_least("jobs beyond the bound, refused as queue_full", refused, 1)
         most_ms = min(2_000, max(2 * solo_ms, _NOISE_MS))
-        verdict.at_most("p95 ms to the start beside a flood", noisy_ms, most_ms)
-        verdict.at_most("p95 ms to the start alone", solo_ms, 2_000)
+        verdict.at_most("p95 ms to the start beside a flood", noisy_ms, most_ms, speed=True)
+        verdict.at_most("p95 ms to the start alone", solo_ms, 2_000, speed=True)
         ids = [*alone, *loud, *beside]
         verdict.exactly("ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
         here.check(verdict, ids)

@@ -112,7 +112,7 @@ def isolated(verdict: Verdict, times: int, silent_s: float, lease: dict[str, Any
         verdict.exactly("isolated: ended as succeeded", kit.states(here, ids)["succeeded"], len(ids))
         verdict.at_least("isolated: jobs taken over", kit.takeovers(here, ids), 1)
         took_s = round(watch.latest_restarts_s(ids)[0], 2)
-        verdict.at_most("isolated: s from the cut to the last takeover", took_s, lease_s + kit.SLACK_S)
+        verdict.at_most("isolated: s from the cut to the last takeover", took_s, lease_s + kit.SLACK_S, speed=True)
         verdict.at_most("isolated: s from the cut to the last call it began", round(max(0.0, *begun_s), 2), lease_s)
         verdict.at_most("isolated: calls beyond one per job, of those taken over", extra, kit.takeovers(here, ids))
         verdict.at_most("isolated: attempts charged", kit.charged(here, ids), 0)

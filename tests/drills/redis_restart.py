@@ -43,8 +43,8 @@ def soon(verdict: Verdict, jobs: int, away_s: float) -> None:
         verdict.exactly("soon: workers that ended", len(here.workers.ends), 0)
         verdict.at_most("soon: calls beyond one per job", kit.extra_calls(here), 0)
         verdict.at_most("soon: attempts charged", kit.charged(here, ids), 0)
-        verdict.at_most("soon: s until full speed", round(full_s, 2), 5.0)
-        verdict.at_most("soon: s until an enqueue was refused", round(refused_s, 2), 2.0)
+        verdict.at_most("soon: s until full speed", round(full_s, 2), 5.0, speed=True)
+        verdict.at_most("soon: s until an enqueue was refused", round(refused_s, 2), 2.0, speed=True)
         here.check(verdict, ids)
 
 

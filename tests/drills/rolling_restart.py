@@ -43,8 +43,8 @@ def rolling(verdict: Verdict, rounds: int, call_s: float) -> None:
         verdict.exactly("rolling: exit codes", set(codes), {0})
         verdict.at_most("rolling: calls beyond one per job", kit.extra_calls(here), 0)
         verdict.at_most("rolling: attempts charged", kit.charged(here, ids), 0)
-        verdict.at_most("rolling: s to drain", round(slowest_s, 2), _DRAIN_S)
-        verdict.at_most("rolling: dip of the throughput", round(_dip(here, calm, began, ended), 2), 0.4)
+        verdict.at_most("rolling: s to drain", round(slowest_s, 2), _DRAIN_S, speed=True)
+        verdict.at_most("rolling: dip of the throughput", round(_dip(here, calm, began, ended), 2), 0.4, speed=True)
         here.check(verdict, ids)
 
 
@@ -93,5 +93,5 @@ def killed_while_draining(verdict: Verdict, times: int, lease: dict[str, Any]) -
         verdict.at_most("draining: attempts charged", kit.charged(here, ids), 0)
         restart_s = round(watch.latest_restarts_s(ids)[0], 2)
         most_s = lease["lease_s"] + kit.SLACK_S
-        verdict.at_most("draining: s from a kill to the restart of its jobs", restart_s, most_s)
+        verdict.at_most("draining: s from a kill to the restart of its jobs", restart_s, most_s, speed=True)
         here.check(verdict, ids)

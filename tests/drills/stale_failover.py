@@ -70,7 +70,7 @@ def failovers(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_least("enqueues told that no replica had them in time", accepted.refused, 1)
         most = accepted.in_frozen_windows()
         verdict.at_most("other jobs lost, of those accepted in the frozen windows", len(lost), most)
-        verdict.at_most("s from a promotion to the next accepted job", round(max(reconnect_s), 2), 5.0)
+        verdict.at_most("s from a promotion to the next accepted job", round(max(reconnect_s), 2), 5.0, speed=True)
         verdict.exactly("ended as succeeded, of those not lost", kit.states(here, kept)["succeeded"], len(kept))
         verdict.at_least("workers that said state_lost or redis_changed", _noticed(here), 3)
         begun = sum(accepted.in_window(call["started_at_ms"] / 1000) for call in snapshot.bill)

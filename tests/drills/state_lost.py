@@ -34,7 +34,7 @@ def empty(verdict: Verdict, options: kit.Options) -> None:
         kit.wait_quiet(here, 120)
         ended = [error for error in waited if isinstance(error, JobNotFoundError)]
         told = [result for result in waited if not isinstance(result, Exception)]
-        verdict.at_most("s until every worker said state_lost", round(noticed_s, 2), 5.0)
+        verdict.at_most("s until every worker said state_lost", round(noticed_s, 2), 5.0, speed=True)
         verdict.exactly("workers whose health tells it", sum(_states_lost(port) > 0 for port in ports), 3)
         verdict.exactly("waiters told a result or that the job is gone", len(ended) + len(told), jobs)
         verdict.at_most("results told after the loss", len(told) - first, 0)

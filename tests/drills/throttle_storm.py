@@ -45,11 +45,13 @@ def storm(verdict: Verdict, options: kit.Options) -> None:
         verdict.at_most("calls in the storm: its first wave, and a tenth of the usual", len(throttled), most)
         most = _SLOTS + 0.1 * usual_per_s * down_s
         verdict.at_most("calls in the outage: the same", len(refused), most)
-        verdict.at_most("s until the first call after it", round(after[0] / 1000, 1), options.pick(12, 61))
+        verdict.at_most("s until the first call after it", round(after[0] / 1000, 1), options.pick(12, 61), speed=True)
         peak = _peak(after) / usual_per_s
         verdict.at_most("calls a second at most in the 10 s from there, of the usual", round(peak, 2), 1.1)
         if not options.short:  # else all is done before
-            verdict.at_most("s from there to four fifths of the usual", _full_speed_s(after, 0.8 * usual_per_s), 10)
+            verdict.at_most(
+                "s from there to four fifths of the usual", _full_speed_s(after, 0.8 * usual_per_s), 10, speed=True
+            )
         here.check(verdict, ids)
 
 

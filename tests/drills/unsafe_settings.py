@@ -128,7 +128,7 @@ def changes(verdict: Verdict, settings: Sequence[str]) -> None:
                 client.config_set(setting, safe_value)
                 wait_until(lambda: _ready(port)[0], 70)
         here.workers.stop()
-        verdict.at_most("s from a live change to readiness false", round(slowest_s, 2), 60)
+        verdict.at_most("s from a live change to readiness false", round(slowest_s, 2), 60, speed=True)
         verdict.exactly("jobs done meanwhile", kit.states(here, ids)["succeeded"], len(ids))
         here.check(verdict, ids)
 
