@@ -14,16 +14,24 @@ FAULTS = ["", "status", "length", "empty", "usage-missing", "cut-last", "wrong-s
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
 
+def text_with(fault: str, text: str) -> str:
+    """One that the simulator answers with this fault the first time; "": as it should."""
+    return f"[[simulate: {fault} times=1]] {text} Total 12." if fault else f"{text} Total 12."
+
+
 async def test_the_rows_of_every_job_sum_to_its_results_totals(
     producer: Producer, simulator: Simulator, start_worker: StartWorker
 ) -> None:
     """Cost, uncertain cost, calls and tokens by bucket; and each row says who, what, when and for whom."""
     start_worker(breaker=False)
-    texts = [
-        f"[[simulate: {fault} times=1]] Mail {n}. Total 12." if fault else "A mail. Total 12."
-        for n, fault in enumerate(FAULTS)
+    asked: list[Summarize | Extract] = [
+        Summarize(text=text_with(fault, f"Mail {n}.")) for n, fault in enumerate(FAULTS)
     ]
-    asked = [Summarize(text=text) for text in texts] + [Extract(text=text, schema=SCHEMA) for text in texts]
+    asked += [  # of an own text each: a fault comes once for a text, whoever asks first; no fallback finds the total
+        Extract(text=text_with(fault, f"Bill {n}."), schema=SCHEMA)
+        for n, fault in enumerate(FAULTS)
+        if fault != "refusal"
+    ]
     jobs = await producer.enqueue_many([*asked, Classify(text="A mail.", labels=["mail", "news"])], user="ann")
     results = await asyncio.gather(*(job.result(timeout_s=60) for job in jobs))
     rows: dict[str, list[LedgerEntry]] = defaultdict(list)
