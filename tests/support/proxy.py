@@ -93,8 +93,7 @@ class TcpProxy:
 
     def refuse(self) -> None:
         """``cut``, and do the same to every new connection until ``pass_through``."""
-        self._call(lambda: self._set_mode(refusing=True))
-        self.cut()
+        self._call(self._refuse)
 
     def corrupt(self, old: bytes, new: bytes) -> None:
         """Put *new*, of the same length, in the place of *old* in every piece of a reply from now on."""
@@ -154,6 +153,11 @@ class TcpProxy:
     def _arm(self, containing: bytes) -> None:
         self._armed = containing
         self.reply_dropped.clear()
+
+    def _refuse(self) -> None:
+        """In one step: what is held of open connections must not pass in between."""
+        self._cut()
+        self._set_mode(refusing=True)
 
     def _cut(self) -> None:
         for client in list(self.clients):

@@ -113,8 +113,9 @@ async def test_thousands_are_refused_as_fast_as_one(proxy: TcpProxy, far: Produc
             await far.enqueue_many([Summarize(text=str(n)) for n in range(5_000)])
     assert refusal.value.jobs == [None] * 5_000
     assert {type(error) for error in refusal.value.errors.values()} == {UnavailableError}
-    proxy.cut()
-    proxy.refuse()  # what knocked meanwhile
+    await far.aclose()  # whoever would still knock
+    proxy.refuse()
+    await until(lambda: proxy.connections == 0)
     proxy.pass_through()
     assert await dump(redis) == before
 
