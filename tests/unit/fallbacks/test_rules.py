@@ -323,3 +323,10 @@ def test_instructions_tip_the_scale_between_labels() -> None:
     schema = {"type": "object", "properties": {"amount": {"type": "number"}}}
     assert extract(text, schema) == {"amount": 5.0}
     assert extract(text, schema, instructions="I mean the insurance amount") == {"amount": 7.0}
+
+
+def test_a_code_is_no_running_text() -> None:
+    """A paragraph below "The numbers" is not the invoice's number, however well the heading fits."""
+    text = "The numbers\n\nWhat did the rules achieve? The mill ran on 141 days a year, and afterwards on 326."
+    schema = {"type": "object", "properties": {"reference": {"type": ["string", "null"]}}, "required": ["reference"]}
+    assert extract(text, schema) in (None, {"reference": None})

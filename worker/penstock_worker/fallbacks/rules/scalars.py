@@ -295,17 +295,21 @@ class Scalars:
         yield from (name for name in [*named, *self._signed] if _PERSON.match(name))
 
     def _below_heading(self, node: Node, query: Query) -> Iterator[str]:
-        if not _form(node, query) and "pattern" not in node:
+        """Running text below a heading that means the field; a code is no running text."""
+        if not _form(node, query) and "pattern" not in node and not self._wanted(query) & _NAMES_A_CODE:
             likely = [(self._names.likeness(each.label, query), each.value) for each in self._page.passages]
             yield from (value for like, value in sorted(likely, key=lambda each: -each[0]) if like >= _SURELY)
 
     def _after_its_name(self, query: Query) -> Iterator[str]:
         """A code that follows its name in running text: "customer number AC-7719", "invoice TW-20318"."""
-        wanted = {self._names.term(word) for word in query.words}
+        wanted = self._wanted(query)
         if wanted & _NAMES_A_CODE:
             wanted = wanted - {"number"} or wanted
             for prose in self._sentences_with(wanted):
                 yield from self._codes(prose.text, wanted)
+
+    def _wanted(self, query: Query) -> set[str]:
+        return {self._names.term(word) for word in query.words}
 
     def _codes(self, text: str, wanted: set[str]) -> Iterator[str]:
         before: set[str] = set()
